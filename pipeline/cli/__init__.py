@@ -1,0 +1,1 @@
+"""Subcommands of `vedette`, one module each, exporting `command`."""

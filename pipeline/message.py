@@ -1,0 +1,342 @@
+"""The nouns: what devices say, what the log carries, what rules conclude.
+
+Times are integer microseconds since the Unix epoch, UTC. Positions are WGS-84 degrees, speeds m/s, courses
+degrees true, altitudes and accuracies metres. In float columns NaN means "the source did not say".
+
+    device  ──  Fix, Frame, Reading, Status        one of each, as published
+    log     ──  PositionBatch, FrameRecord, ...    many at once, in columns
+    rules   ──  Signal                             a condition began, ended, or is still so
+    desk    ──  Alarm, AlarmEvent                  one episode with its life
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum, StrEnum
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Float32s = NDArray[np.float32]
+Ints = NDArray[np.int64]
+SECOND = 1_000_000
+"""Microseconds in a second: `at + 30 * SECOND`."""
+
+
+class Clock(IntEnum):
+    """How far a device's own stamp can be believed."""
+
+    SYNCED = 0
+    UNSYNCED = 1
+    STEPPED = 2
+    IMPLAUSIBLE = 3
+    UNKNOWN = 4
+
+
+# ---------------------------------------------------------------- what devices say
+
+
+class Fix(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One position of one unit. Range and clock are judged later, by `telemetry.clean`; here only shape."""
+
+    unit: str
+    at: int
+    lat: float
+    lon: float
+    speed: float | None = None
+    course: float | None = None
+    alt: float | None = None
+    accuracy: float | None = None
+    clock: Clock = Clock.UNKNOWN
+
+
+class Fixes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of a `position` message. `until` promises: every fix up to that event time has been sent."""
+
+    fixes: list[Fix] = []
+    until: int | None = None
+
+
+class Frame(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of a `frame` message: one still picture, encoded (JPEG), stamped when it arrived at the agent."""
+
+    at: int
+    image: bytes
+    clock: Clock = Clock.UNKNOWN
+
+
+class Reading(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One value of one sensor channel, e.g. `temperature` in `degC`."""
+
+    channel: str
+    at: int
+    value: float
+    unit: str = ""
+    clock: Clock = Clock.UNKNOWN
+
+
+class Readings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of a `reading` message."""
+
+    readings: list[Reading]
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of a `status` message: how the agent itself is. The last will is one with `state="lost"`."""
+
+    state: str
+    at: int = 0
+    waiting: int = 0
+    oldest: int | None = None
+    dropped: int = 0
+    detail: str = ""
+    version: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The pipeline's promise: of `epoch`, everything up to and including `seq` is durable.
+
+    `resend=True` adds: the next one I need is `seq + 1`, send again from there.
+    """
+
+    epoch: int
+    seq: int
+    resend: bool = False
+
+
+# ---------------------------------------------------------------- what the log carries
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """A numbered stream of messages: a device and one life of its spool."""
+
+    device: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PositionBatch:
+    """Fixes of many units in columns of equal length `n`, in order of arrival per unit.
+
+    `unit` indexes `units`, `source` indexes `sources`, `(sources[source], seq)` names the message a row came
+    in. `ticks` are `(device, until)` promises: see `Fixes.until`; they hold after the rows.
+    """
+
+    units: tuple[str, ...]
+    sources: tuple[Source, ...]
+    unit: NDArray[np.uint32]
+    source: NDArray[np.uint32]
+    seq: Ints
+    at: Ints
+    received: Ints
+    lat: Floats
+    lon: Floats
+    speed: Float32s
+    course: Float32s
+    alt: Float32s
+    accuracy: Float32s
+    clock: NDArray[np.uint8]
+    ticks: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.at)
+        for name in POSITION_COLUMNS:
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"column {name} has {len(getattr(self, name))} rows, at has {n}")
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def select(self, rows: NDArray[Any]) -> PositionBatch:
+        """The batch with only `rows` (a boolean mask or indices), names and ticks unchanged."""
+        columns = {name: getattr(self, name)[rows] for name in POSITION_COLUMNS}
+        return PositionBatch(units=self.units, sources=self.sources, ticks=self.ticks, **columns)
+
+
+POSITION_COLUMNS = tuple(f.name for f in fields(PositionBatch) if f.name not in ("units", "sources", "ticks"))
+POSITION_DTYPES: dict[str, np.dtype[Any]] = {
+    "unit": np.dtype("<u4"),
+    "source": np.dtype("<u4"),
+    "seq": np.dtype("<i8"),
+    "at": np.dtype("<i8"),
+    "received": np.dtype("<i8"),
+    "lat": np.dtype("<f8"),
+    "lon": np.dtype("<f8"),
+    "speed": np.dtype("<f4"),
+    "course": np.dtype("<f4"),
+    "alt": np.dtype("<f4"),
+    "accuracy": np.dtype("<f4"),
+    "clock": np.dtype("u1"),
+}
+
+
+class FrameRecord(msgspec.Struct, frozen=True):
+    """One frame on the log. `received` is the bridge's clock."""
+
+    device: str
+    epoch: int
+    seq: int
+    received: int
+    frame: Frame
+
+
+class ReadingRecord(msgspec.Struct, frozen=True):
+    """The readings of one message on the log."""
+
+    device: str
+    epoch: int
+    seq: int
+    received: int
+    readings: list[Reading]
+
+
+class DeviceReport(msgspec.Struct, frozen=True):
+    """What the bridge knows of one device: the last sign of life of any kind, and its last own words."""
+
+    device: str
+    received: int
+    messages: int = 0
+    status: Status | None = None
+
+
+class DeviceRecord(msgspec.Struct, frozen=True):
+    """Reports of the devices heard since the last record, and the bridge's clock (`now`) as a tick."""
+
+    now: int
+    reports: list[DeviceReport]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Something refused, kept so that a person can see what and why. `raw` is cut to 64 KiB."""
+
+    device: str
+    topic: str
+    reason: str
+    detail: str
+    received: int
+    raw: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """The same refusal of the same bytes has the same id, so a second delivery adds nothing."""
+        return digest(self.device, self.topic, self.reason, self.detail, hashlib.sha256(self.raw).hexdigest())
+
+
+# ---------------------------------------------------------------- what detectors and rules conclude
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """What a detector saw in one picture: boxes `[n, 4]` as x1, y1, x2, y2 in pixels of the original picture."""
+
+    boxes: Float32s
+    scores: Float32s
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.boxes.shape != (len(self.scores), 4) or len(self.labels) != len(self.scores):
+            raise ValueError(f"boxes {self.boxes.shape}, {len(self.scores)} scores, {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[tuple[str, float, tuple[float, float, float, float]]]:
+        for label, score, box in zip(self.labels, self.scores.tolist(), self.boxes.tolist(), strict=True):
+            yield label, score, (box[0], box[1], box[2], box[3])
+
+
+class ScoredFrame(msgspec.Struct, frozen=True):
+    """A frame that the detector has seen, as stored and as given to the sighting rule."""
+
+    camera: str
+    at: int
+    received: int
+    width: int
+    height: int
+    model: str
+    detections: list[tuple[str, float, tuple[float, float, float, float]]]
+    clock: Clock = Clock.UNKNOWN
+
+
+class Change(StrEnum):
+    """What a signal says of its condition."""
+
+    BEGAN = "began"
+    STILL = "still"
+    ENDED = "ended"
+
+
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule's word. The same input gives the same ids, whoever runs the rule and however often."""
+
+    rule: str
+    kind: str
+    version: str
+    subject: str
+    place: str
+    change: Change
+    at: int
+    start: int
+    reason: str
+    severity: str = "warning"
+    evidence: dict[str, Any] = {}
+
+    @property
+    def alarm(self) -> str:
+        """Id of the alarm this signal speaks of: one episode, one alarm."""
+        return digest(self.rule, self.subject, self.place, self.start)
+
+    @property
+    def id(self) -> str:
+        """Id of the signal itself; a second delivery is recognised by it."""
+        return digest(self.alarm, self.change.value, self.at)
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """One episode as it stands now. `state` is raised, acknowledged, cleared or resolved."""
+
+    id: str
+    rule: str
+    kind: str
+    subject: str
+    place: str
+    severity: str
+    state: str
+    start: int
+    raised_at: int
+    updated_at: int
+    ended_at: int | None
+    reason: str
+    evidence: dict[str, Any]
+    acknowledged_by: str | None = None
+    resolved_by: str | None = None
+
+
+class AlarmEvent(msgspec.Struct, frozen=True):
+    """One change in the life of an alarm. `number` grows with each commit, so a stream can resume after it."""
+
+    number: int
+    alarm: str
+    change: str
+    at: int
+    recorded: int
+    by: str
+    reason: str
+    evidence: dict[str, Any] = {}
+
+
+def digest(*parts: object) -> str:
+    """A short stable id of `parts`: 16 hex digits of SHA-256."""
+    return hashlib.sha256("\x1f".join(str(p) for p in parts).encode()).hexdigest()[:16]
+
+
+def codes(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.uint32]]:
+    """Distinct `names` in order of first appearance, and for each name its index among them."""
+    index: dict[str, int] = {}
+    column = np.fromiter((index.setdefault(n, len(index)) for n in names), np.uint32, len(names))
+    return tuple(index), column
