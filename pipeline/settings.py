@@ -38,7 +38,6 @@ class Mqtt(Table, frozen=True):
     client_id: str = "vedette-bridge"
     keepalive_s: int = 20
     max_payload: int = 2_097_152
-    shared_group: str = ""
 
 
 class Log(Table, frozen=True):
@@ -49,7 +48,6 @@ class Log(Table, frozen=True):
     max_bytes: int = 2_147_483_648
     frames_max_bytes: int = 2_147_483_648
     retention_hours: int = 168
-    linger_ms: int = 10
     batch_rows: int = 1000
     receipt_delay_s: float = 1.0
 

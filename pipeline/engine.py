@@ -1,0 +1,252 @@
+"""The loop between the log and a stage: batches, retries, snapshots, acknowledgements.
+
+    records ─► stage.handle (pure, per partition) ─► stage.commit (durable) ─► signals appended ─► snapshot ─► ack
+
+A snapshot holds the state of a partition and the offset it includes, and it is the authority on where to go on:
+an acknowledgement to Faust only follows it. Faust can commit past a record that was never handled (an in-flight
+message, a rebalance); a first record that lies beyond the snapshot is therefore answered by seeking back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
+
+import faust
+from faust import Stream
+from faust.types import TP, EventT
+
+from pipeline.log import Log, Record
+from pipeline.ports import NotConnected, Retryable, Snapshots
+
+logger = logging.getLogger(__name__)
+
+S = TypeVar("S")
+O = TypeVar("O")  # noqa: E741
+T = TypeVar("T")
+
+
+class Stage(Protocol[S, O]):
+    """What a worker does with one topic. `handle` is pure in its state; `commit` makes outcomes durable."""
+
+    topic: str
+    max_records: int
+
+    def initial(self) -> S: ...
+    def dump(self, state: S) -> bytes: ...
+    def restore(self, data: bytes) -> S: ...
+
+    def handle(self, state: S, values: Sequence[bytes]) -> tuple[S, O]:
+        """Fold records of one partition, in order, each once. Bad input is part of the outcome, never raised."""
+        ...
+
+    def commit(self, outcomes: Sequence[O]) -> None:
+        """Returns when everything in `outcomes` is durable; idempotent. NotConnected and Retryable are repeated."""
+        ...
+
+    def records(self, outcome: O) -> Iterable[Record]:
+        """What goes on to the log after `commit`."""
+        ...
+
+
+@dataclass
+class Part(Generic[S]):
+    """One partition in this worker: its state, the last offset in it, and the records not yet acknowledged."""
+
+    state: S
+    offset: int
+    held: list[EventT[Any]] = field(default_factory=list)
+    sought: bool = False
+
+
+@dataclass
+class Figures:
+    """Counts since the start, for the pulse."""
+
+    records: int = 0
+    retries: int = 0
+    lost: int = 0
+    handled: int = 0
+    trouble: str = ""
+
+
+class Engine(Generic[S, O]):
+    """Runs one stage. Called from one Faust agent (`consume`) and one Faust task (`run`)."""
+
+    def __init__(self, stage: Stage[S, O], *, name: str, log: Log, snapshots: Snapshots, interval: float) -> None:
+        self.stage = stage
+        self.name = name
+        self.figures = Figures()
+        self._log = log
+        self._snapshots = snapshots
+        self._interval = interval
+        self._parts: dict[TP, Part[S]] = {}
+        self._inbox: asyncio.Queue[EventT[Any]] = asyncio.Queue(maxsize=4 * stage.max_records)
+        self._turn = asyncio.Lock()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-stage")
+
+    # -------------------------------------------------------------- called by Faust
+
+    async def consume(self, app: faust.App, stream: Stream[bytes]) -> None:
+        """The body of the agent: read ahead, at most four batches."""
+        self._app = app
+        async for event in stream.noack().events():
+            await self._inbox.put(event)
+
+    async def run(self) -> None:
+        """The body of the task: handle what is there, snapshot when it is time."""
+        due = time.monotonic() + self._interval
+        while True:
+            events = await self._take(max(0.0, due - time.monotonic()))
+            async with self._turn:
+                if events:
+                    await self._handle(events)
+                if time.monotonic() >= due:
+                    await self._snapshot()
+                    due = time.monotonic() + self._interval
+
+    async def release(self, partitions: Iterable[TP]) -> None:
+        """Partitions are going to another worker: snapshot, acknowledge and forget them."""
+        async with self._turn:
+            await self._snapshot()
+            for tp in partitions:
+                self._parts.pop(tp, None)
+
+    @property
+    def waiting(self) -> int:
+        """Records read and not yet handled."""
+        return self._inbox.qsize()
+
+    @property
+    def held(self) -> int:
+        """Records handled and not yet acknowledged."""
+        return sum(len(part.held) for part in self._parts.values())
+
+    # -------------------------------------------------------------- one turn
+
+    async def _take(self, patience: float) -> list[EventT[Any]]:
+        """All that is waiting, up to a batch; waits for the first at most `patience` seconds."""
+        try:
+            events = [await asyncio.wait_for(self._inbox.get(), max(patience, 0.001))]
+        except TimeoutError:
+            return []
+        while len(events) < self.stage.max_records and not self._inbox.empty():
+            events.append(self._inbox.get_nowait())
+        return events
+
+    async def _handle(self, events: list[EventT[Any]]) -> None:
+        outcomes: list[O] = []
+        for tp, group in _by_partition(events).items():
+            part = await self._part(tp)
+            fresh = [event for event in group if await self._due(tp, part, event)]
+            if fresh:
+                values = [event.value for event in fresh]
+                part.state, outcome = await self._off(self.stage.handle, part.state, values)
+                outcomes.append(outcome)
+        await self.insist(lambda: self._off(self.stage.commit, outcomes))
+        records = [record for outcome in outcomes for record in self.stage.records(outcome)]
+        await self.insist(lambda: self._log.append(records))
+        self.figures.records += len(events)
+        self.figures.handled = time.time_ns() // 1000
+
+    async def _part(self, tp: TP) -> Part[S]:
+        if tp not in self._parts:
+            saved = await self.insist(lambda: self._off(self._snapshots.load, self.name, tp.topic, tp.partition))
+            state, offset = (self.stage.restore(saved[1]), saved[0]) if saved else (self.stage.initial(), -1)
+            self._parts[tp] = Part(state, offset)
+        return self._parts[tp]
+
+    async def _due(self, tp: TP, part: Part[S], event: EventT[Any]) -> bool:
+        """Whether this record is the next of its partition; one already in the state is only held for the ack."""
+        offset, expected = event.message.offset, part.offset + 1
+        if offset > expected and not await self._trimmed_up_to(tp, offset):
+            await self._seek_back(tp, part, offset)
+            return False
+        part.held.append(event)
+        if offset < expected:
+            return False
+        if offset > expected:
+            self._count_lost(tp, offset - expected)
+        part.offset, part.sought = offset, False
+        return True
+
+    async def _trimmed_up_to(self, tp: TP, offset: int) -> bool:
+        """Whether `offset` is the oldest record the log still has, so that nothing before it can be had."""
+        earliest = await self._app.consumer.earliest_offsets(tp)
+        return bool(earliest.get(tp, 0) >= offset)
+
+    async def _seek_back(self, tp: TP, part: Part[S], offset: int) -> None:
+        """Once a gap: records read ahead of the seek still come and are passed over."""
+        if not part.sought:
+            logger.warning("%s: record %d after %d: seeking back", tp, offset, part.offset)
+            part.sought = True
+            await self._app.consumer.seek(tp, part.offset + 1)
+
+    def _count_lost(self, tp: TP, count: int) -> None:
+        self.figures.lost += count
+        logger.error("%s: %d records were trimmed from the log before this worker handled them", tp, count)
+
+    async def _snapshot(self) -> None:
+        for tp, part in self._parts.items():
+            if not part.held:
+                continue
+            data = await self._off(self.stage.dump, part.state)
+            save = partial(self._off, self._snapshots.save, self.name, tp.topic, tp.partition, part.offset, data)
+            await self.insist(save)
+            held, part.held = part.held, []
+            for event in held:
+                event.ack()
+
+    # -------------------------------------------------------------- errors
+
+    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat `call` until it goes through: back off with jitter, or wait as long as the far side asks."""
+        attempt = 0
+        while True:
+            try:
+                result = await call()
+            except (NotConnected, Retryable) as error:
+                attempt += 1
+                self.figures.retries += 1
+                self.figures.trouble = str(error)
+                wait = error.after if isinstance(error, Retryable) else min(30.0, 0.2 * 2**attempt)
+                logger.warning("%s: %s", self.name, error)
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+            else:
+                self.figures.trouble = ""
+                return result
+
+    async def _off(self, call: Callable[..., T], *args: Any) -> T:
+        """Run off the event loop, one call at a time, so that heartbeats go on during heavy work."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args))
+
+
+def _by_partition(events: list[EventT[Any]]) -> dict[TP, list[EventT[Any]]]:
+    groups: dict[TP, list[EventT[Any]]] = defaultdict(list)
+    for event in events:
+        groups[event.message.tp].append(event)
+    return groups
+
+
+def die(reason: str, error: BaseException | None = None) -> NoReturn:
+    """End the process at once, before anything unhandled can be acknowledged; the supervisor starts it again."""
+    logger.critical("%s", reason, exc_info=error)
+    logging.shutdown()
+    os._exit(70)
+
+
+async def guarded(body: Awaitable[None], what: str) -> None:
+    """Process edge: Faust acknowledges a record whose agent raised, so an exception must not reach it."""
+    try:
+        await body
+    except Exception as error:  # noqa: BLE001 - the process edge named in docs/decisions
+        die(f"{what} failed", error)

@@ -1,0 +1,56 @@
+"""Writing to the log through Faust's producer, which is the same call on JetStream and on Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+
+from pipeline.ports import NotConnected
+
+
+class Record(NamedTuple):
+    """One record to append to partition `partition` of `topic`."""
+
+    topic: str
+    partition: int
+    key: str
+    value: bytes
+
+
+class Log:
+    """Appends records and waits until the log has acknowledged each of them.
+
+    Within a partition one record is sent after the other: a later record is never on the log while an earlier one
+    is not, so a repetition after an error cannot leave a hole. Partitions go side by side.
+    """
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+
+    async def append(self, records: Iterable[Record]) -> None:
+        """Returns when every record is acknowledged. Raises NotConnected; then call again with the same records."""
+        lanes: dict[tuple[str, int], list[Record]] = defaultdict(list)
+        for record in records:
+            lanes[record.topic, record.partition].append(record)
+        done = await asyncio.gather(*(self._lane(lane) for lane in lanes.values()), return_exceptions=True)
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _lane(self, records: list[Record]) -> None:
+        producer: Any = await self._app.maybe_start_producer()
+        for record in records:
+            try:
+                await producer.send_and_wait(
+                    record.topic, record.key.encode(), record.value, record.partition, None, None
+                )
+            except (FaustError, KafkaError, OSError, TimeoutError) as error:
+                raise NotConnected(
+                    f"log: {record.topic}-{record.partition}: {error or type(error).__name__}"
+                ) from error
