@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -26,7 +25,8 @@ from faust import Stream
 from faust.types import TP, EventT
 
 from pipeline.log import Log, Record
-from pipeline.ports import NotConnected, Retryable, Snapshots
+from pipeline.ports import Snapshots
+from pipeline.retry import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,8 @@ class Figures:
     """Counts since the start, for the pulse."""
 
     records: int = 0
-    retries: int = 0
     lost: int = 0
     handled: int = 0
-    trouble: str = ""
 
 
 class Engine(Generic[S, O]):
@@ -86,6 +84,7 @@ class Engine(Generic[S, O]):
         self.stage = stage
         self.name = name
         self.figures = Figures()
+        self._patience = Patience(name)
         self._log = log
         self._snapshots = snapshots
         self._interval = interval
@@ -122,6 +121,11 @@ class Engine(Generic[S, O]):
                 self._parts.pop(tp, None)
 
     @property
+    def trouble(self) -> str:
+        """What the engine is waiting for right now, empty when nothing."""
+        return self._patience.trouble
+
+    @property
     def waiting(self) -> int:
         """Records read and not yet handled."""
         return self._inbox.qsize()
@@ -152,15 +156,17 @@ class Engine(Generic[S, O]):
                 values = [event.value for event in fresh]
                 part.state, outcome = await self._off(self.stage.handle, part.state, values)
                 outcomes.append(outcome)
-        await self.insist(lambda: self._off(self.stage.commit, outcomes))
+        await self._patience.insist(lambda: self._off(self.stage.commit, outcomes))
         records = [record for outcome in outcomes for record in self.stage.records(outcome)]
-        await self.insist(lambda: self._log.append(records))
+        await self._patience.insist(lambda: self._log.append(records))
         self.figures.records += len(events)
         self.figures.handled = time.time_ns() // 1000
 
     async def _part(self, tp: TP) -> Part[S]:
         if tp not in self._parts:
-            saved = await self.insist(lambda: self._off(self._snapshots.load, self.name, tp.topic, tp.partition))
+            saved = await self._patience.insist(
+                lambda: self._off(self._snapshots.load, self.name, tp.topic, tp.partition)
+            )
             state, offset = (self.stage.restore(saved[1]), saved[0]) if saved else (self.stage.initial(), -1)
             self._parts[tp] = Part(state, offset)
         return self._parts[tp]
@@ -201,29 +207,12 @@ class Engine(Generic[S, O]):
                 continue
             data = await self._off(self.stage.dump, part.state)
             save = partial(self._off, self._snapshots.save, self.name, tp.topic, tp.partition, part.offset, data)
-            await self.insist(save)
+            await self._patience.insist(save)
             held, part.held = part.held, []
             for event in held:
                 event.ack()
 
     # -------------------------------------------------------------- errors
-
-    async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `call` until it goes through: back off with jitter, or wait as long as the far side asks."""
-        attempt = 0
-        while True:
-            try:
-                result = await call()
-            except (NotConnected, Retryable) as error:
-                attempt += 1
-                self.figures.retries += 1
-                self.figures.trouble = str(error)
-                wait = error.after if isinstance(error, Retryable) else min(30.0, 0.2 * 2**attempt)
-                logger.warning("%s: %s", self.name, error)
-                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-            else:
-                self.figures.trouble = ""
-                return result
 
     async def _off(self, call: Callable[..., T], *args: Any) -> T:
         """Run off the event loop, one call at a time, so that heartbeats go on during heavy work."""

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -26,6 +26,9 @@ Float32s = NDArray[np.float32]
 Ints = NDArray[np.int64]
 SECOND = 1_000_000
 """Microseconds in a second: `at + 30 * SECOND`."""
+
+Micros = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A device's stamp: any time that fits a column; whether it can be believed is judged later."""
 
 
 class Clock(IntEnum):
@@ -45,7 +48,7 @@ class Fix(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     """One position of one unit. Range and clock are judged later, by `telemetry.clean`; here only shape."""
 
     unit: str
-    at: int
+    at: Micros
     lat: float
     lon: float
     speed: float | None = None
@@ -59,13 +62,13 @@ class Fixes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """Body of a `position` message. `until` promises: every fix up to that event time has been sent."""
 
     fixes: list[Fix] = []
-    until: int | None = None
+    until: Micros | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Body of a `frame` message: one still picture, encoded (JPEG), stamped when it arrived at the agent."""
 
-    at: int
+    at: Micros
     image: bytes
     clock: Clock = Clock.UNKNOWN
 
@@ -74,7 +77,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     """One value of one sensor channel, e.g. `temperature` in `degC`."""
 
     channel: str
-    at: int
+    at: Micros
     value: float
     unit: str = ""
     clock: Clock = Clock.UNKNOWN
@@ -90,7 +93,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """Body of a `status` message: how the agent itself is. The last will is one with `state="lost"`."""
 
     state: str
-    at: int = 0
+    at: Micros = 0
     waiting: int = 0
     oldest: int | None = None
     dropped: int = 0

@@ -10,7 +10,7 @@ import math
 import re
 import zlib
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -48,6 +48,7 @@ DEVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 """A device name is a topic level too, and the embedded broker treats a dot there as a separator."""
 
 T = TypeVar("T")
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -58,9 +59,9 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_f
     """
 
     device: str
-    epoch: int
-    seq: int
-    base: int
+    epoch: Count
+    seq: Count
+    base: Count
     body: msgspec.Raw
     v: int = VERSION
 

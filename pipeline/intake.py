@@ -1,0 +1,240 @@
+"""From MQTT messages to log records and receipts. Pure: no clock, no I/O.
+
+Of a stream (device, epoch) only the next number is accepted, so the log holds each stream whole and in order;
+the device sends again what lies beyond a hole. A message that is numbered but cannot be understood is accepted
+into the quarantine: it would never get better, and the stream must go on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline import wire
+from pipeline.log import Record
+from pipeline.message import (
+    POSITION_COLUMNS,
+    POSITION_DTYPES,
+    SECOND,
+    DeviceRecord,
+    DeviceReport,
+    Fix,
+    Fixes,
+    Frame,
+    FrameRecord,
+    PositionBatch,
+    ReadingRecord,
+    Readings,
+    Receipt,
+    Refusal,
+    Source,
+    Status,
+)
+from pipeline.ports import InvalidMessage
+
+RAW_KEPT = 65_536
+STREAMS_KNOWN = 200_000
+ASK_EVERY = 2 * SECOND
+REPORT_EVERY = SECOND
+"""Microseconds between two reports of the devices' signs of life, each of which is a tick for the rules."""
+
+
+@dataclass
+class Flush:
+    """Append `records` first; when the log has acknowledged all of them, `receipts` are true."""
+
+    records: list[Record]
+    receipts: dict[Source, Receipt]
+
+
+@dataclass
+class Columns:
+    """Rows on their way into one position record."""
+
+    units: dict[str, int] = field(default_factory=dict)
+    sources: dict[Source, int] = field(default_factory=dict)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    ticks: dict[str, int] = field(default_factory=dict)
+
+    def add(self, source: Source, seq: int, received: int, fix: Fix) -> None:
+        unit = self.units.setdefault(fix.unit, len(self.units))
+        origin = self.sources.setdefault(source, len(self.sources))
+        place = (unit, origin, seq, fix.at, received, fix.lat, fix.lon)
+        self.rows.append((*place, fix.speed, fix.course, fix.alt, fix.accuracy, fix.clock))
+
+    def batch(self) -> PositionBatch:
+        transposed: Iterable[tuple[Any, ...]] = (
+            zip(*self.rows, strict=True) if self.rows else [()] * len(POSITION_COLUMNS)
+        )
+        columns: dict[str, Any] = {
+            name: np.array(values, POSITION_DTYPES[name])
+            for name, values in zip(POSITION_COLUMNS, transposed, strict=True)
+        }
+        return PositionBatch(
+            units=tuple(self.units), sources=tuple(self.sources), ticks=tuple(self.ticks.items()), **columns
+        )
+
+
+class Intake:
+    """Collects messages between two flushes."""
+
+    def __init__(self, *, partitions: int, batch_rows: int, max_payload: int) -> None:
+        self._partitions = partitions
+        self._batch_rows = batch_rows
+        self._max_payload = max_payload
+        self._expected: OrderedDict[Source, int] = OrderedDict()
+        self._asked: dict[Source, tuple[int, int]] = {}
+        self._columns: dict[int, list[Columns]] = {}
+        self._others: list[Record] = []
+        self._receipts: dict[Source, Receipt] = {}
+        self._reports: dict[str, DeviceReport] = {}
+        self._reported = 0
+        self._known_units: set[str] = set()
+        self.accepted = self.duplicates = self.beyond_hole = self.refused = 0
+
+    def take(self, topic: str, payload: bytes, received: int) -> None:
+        """One MQTT message with the bridge's clock. Never raises: what is bad goes to the quarantine."""
+        place = wire.parse_topic(topic)
+        device = place[0] if place else ""
+        try:
+            if place is None:
+                raise InvalidMessage(
+                    "topic", f"not vedette/v1/<device>/<kind> with a plain device name: {topic[:200]}"
+                )
+            self._message(place[0], place[1], payload, received)
+        except InvalidMessage as error:
+            self._refuse(Refusal(device, topic[:200], error.reason, error.detail, received, payload[:RAW_KEPT]))
+
+    def flush(self, now: int) -> Flush:
+        """Everything taken since the last flush, as records in order; `now` is the bridge's clock."""
+        records = [
+            Record(wire.POSITIONS, partition, "", wire.encode_positions(columns.batch()))
+            for partition, chunks in sorted(self._columns.items())
+            for columns in chunks
+        ]
+        records += self._others
+        if now - self._reported >= REPORT_EVERY or now < self._reported:
+            reports = DeviceRecord(now, list(self._reports.values()))
+            records.append(Record(wire.DEVICES, 0, "", wire.pack(reports)))
+            self._reported, self._reports = now, {}
+        done = Flush(records, self._receipts)
+        self._columns, self._others, self._receipts = {}, [], {}
+        return done
+
+    # -------------------------------------------------------------- one message
+
+    def _message(self, device: str, kind: str, payload: bytes, received: int) -> None:
+        if len(payload) > self._max_payload:
+            raise InvalidMessage("too_large", f"{len(payload)} bytes, at most {self._max_payload} are taken")
+        envelope = _decode(payload, wire.Envelope, "envelope")
+        if envelope.v != wire.VERSION:
+            raise InvalidMessage("version", f"schema version {envelope.v}, this pipeline speaks {wire.VERSION}")
+        if envelope.device != device:
+            raise InvalidMessage("device_mismatch", f"topic says {device!r}, payload says {envelope.device[:64]!r}")
+        if kind == "status":
+            self._seen(device, received, _decode(bytes(envelope.body), Status, "status"))
+            return
+        self._seen(device, received)
+        source = Source(device, envelope.epoch)
+        if self._next_of(source, envelope, received):
+            self._body(source, envelope.seq, kind, bytes(envelope.body), received)
+
+    def _next_of(self, source: Source, envelope: wire.Envelope, received: int) -> bool:
+        """Go-back-N: whether this is the number the stream needs next. Says so to the device otherwise."""
+        if not 1 <= envelope.base <= envelope.seq:
+            raise InvalidMessage("numbering", f"base {envelope.base}, seq {envelope.seq}: need 1 <= base <= seq")
+        expected = max(self._expected.get(source, envelope.base), envelope.base)
+        if envelope.seq != expected:
+            beyond = envelope.seq > expected
+            self.beyond_hole += beyond
+            self.duplicates += not beyond
+            if not beyond or self._ask_again(source, expected, received):
+                self._receipts[source] = Receipt(source.epoch, expected - 1, resend=beyond)
+            return False
+        self._expected[source] = expected + 1
+        self._expected.move_to_end(source)
+        if len(self._expected) > STREAMS_KNOWN:
+            self._asked.pop(self._expected.popitem(last=False)[0], None)
+        self._receipts[source] = Receipt(source.epoch, expected)
+        self.accepted += 1
+        return True
+
+    def _ask_again(self, source: Source, expected: int, received: int) -> bool:
+        """One request to send again for each hole, repeated only after a while: many messages lie beyond it."""
+        asked = self._asked.get(source)
+        if asked and asked[0] == expected and abs(received - asked[1]) < ASK_EVERY:
+            return False
+        self._asked[source] = (expected, received)
+        return True
+
+    def _body(self, source: Source, seq: int, kind: str, body: bytes, received: int) -> None:
+        if kind == "position":
+            self._positions(source, seq, _decode(body, Fixes, "position"), received)
+            return
+        device, epoch = source.device, source.epoch
+        partition = wire.partition_of(device, self._partitions)
+        if kind == "frame":
+            frame = FrameRecord(device, epoch, seq, received, _decode(body, Frame, "frame"))
+            self._others.append(Record(wire.FRAMES, partition, device, wire.pack(frame)))
+        else:
+            readings = ReadingRecord(device, epoch, seq, received, _decode(body, Readings, "reading").readings)
+            self._others.append(Record(wire.READINGS, partition, device, wire.pack(readings)))
+
+    def _positions(self, source: Source, seq: int, body: Fixes, received: int) -> None:
+        open_now: dict[int, Columns] = {}
+        for fix in body.fixes:
+            if not self._plain_name(fix.unit):
+                self._refuse_fix(source.device, fix, received)
+                continue
+            partition = wire.partition_of(fix.unit, self._partitions)
+            columns = open_now.get(partition)
+            if columns is None:
+                columns = open_now[partition] = self._chunk(partition)
+            columns.add(source, seq, received, fix)
+        if body.until is not None:
+            for partition in range(self._partitions):
+                self._chunk(partition).ticks[source.device] = body.until
+
+    def _chunk(self, partition: int) -> Columns:
+        """The record under way; as a message's rows stay together, it may grow a little past its size."""
+        chunks = self._columns.setdefault(partition, [Columns()])
+        if len(chunks[-1].rows) >= self._batch_rows:
+            chunks.append(Columns())
+        return chunks[-1]
+
+    def _plain_name(self, unit: str) -> bool:
+        if unit in self._known_units:
+            return True
+        if not wire.NAME.fullmatch(unit):
+            return False
+        if len(self._known_units) < STREAMS_KNOWN:
+            self._known_units.add(unit)
+        return True
+
+    # -------------------------------------------------------------- by the way
+
+    def _seen(self, device: str, received: int, status: Status | None = None) -> None:
+        before = self._reports.get(device)
+        count = (before.messages if before else 0) + 1
+        self._reports[device] = DeviceReport(device, received, count, status or (before.status if before else None))
+
+    def _refuse_fix(self, device: str, fix: Fix, received: int) -> None:
+        detail = f"unit {fix.unit[:64]!r}: up to 63 letters, digits and . _ : -, starting with a letter or digit"
+        topic = wire.topic(device, "position")
+        self._refuse(Refusal(device, topic, "unit_name", detail, received, msgspec.json.encode(fix)[:RAW_KEPT]))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.refused += 1
+        self._others.append(Record(wire.QUARANTINE, 0, refusal.device, wire.pack(refusal)))
+
+
+def _decode(data: bytes, kind: type[Any], what: str) -> Any:
+    try:
+        return wire.decode(data, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessage("undecodable", f"{what}: {error}") from None
