@@ -1,0 +1,1 @@
+"""Frames to sightings: picture (decode) → detector (ONNX) → families (raw tensors to boxes)."""
