@@ -24,8 +24,9 @@ import faust
 from faust import Stream
 from faust.types import TP, EventT
 
-from pipeline.log import Log, Record
+from pipeline.log import Log
 from pipeline.ports import Snapshots
+from pipeline.record import Record
 from pipeline.retry import Patience
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class Engine(Generic[S, O]):
         self._log = log
         self._snapshots = snapshots
         self._interval = interval
+        self._turned = time.monotonic()
         self._parts: dict[TP, Part[S]] = {}
         self._inbox: asyncio.Queue[EventT[Any]] = asyncio.Queue(maxsize=4 * stage.max_records)
         self._turn = asyncio.Lock()
@@ -100,11 +102,14 @@ class Engine(Generic[S, O]):
         self._app = app
         async for event in stream.noack().events():
             await self._inbox.put(event)
+        if not app.should_stop:
+            raise RuntimeError(f"the stream of {self.stage.topic} ended by itself")
 
     async def run(self) -> None:
         """The body of the task: handle what is there, snapshot when it is time."""
         due = time.monotonic() + self._interval
         while True:
+            self._turned = time.monotonic()
             events = await self._take(max(0.0, due - time.monotonic()))
             async with self._turn:
                 if events:
@@ -124,6 +129,16 @@ class Engine(Generic[S, O]):
     def trouble(self) -> str:
         """What the engine is waiting for right now, empty when nothing."""
         return self._patience.trouble
+
+    @property
+    def turning_for(self) -> float:
+        """Seconds since the present turn began: more than a few means that a call hangs."""
+        return time.monotonic() - self._turned
+
+    def behind(self) -> int:
+        """Records on the log that this worker has been given and has not handled, as far as it knows."""
+        ends = {tp: self._app.consumer.highwater(tp) for tp in self._parts}
+        return sum(max(0, end - 1 - self._parts[tp].offset) for tp, end in ends.items() if end)
 
     @property
     def waiting(self) -> int:

@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 
 from pipeline import wire
-from pipeline.log import Record
 from pipeline.message import (
     POSITION_COLUMNS,
     POSITION_DTYPES,
@@ -36,8 +35,8 @@ from pipeline.message import (
     Status,
 )
 from pipeline.ports import InvalidMessage
+from pipeline.record import RAW_KEPT, Record, refusal_record
 
-RAW_KEPT = 65_536
 STREAMS_KNOWN = 200_000
 ASK_EVERY = 2 * SECOND
 REPORT_EVERY = SECOND
@@ -230,7 +229,7 @@ class Intake:
 
     def _refuse(self, refusal: Refusal) -> None:
         self.refused += 1
-        self._others.append(Record(wire.QUARANTINE, 0, refusal.device, wire.pack(refusal)))
+        self._others.append(refusal_record(refusal))
 
 
 def _decode(data: bytes, kind: type[Any], what: str) -> Any:

@@ -5,22 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 
 from pipeline.ports import NotConnected
-
-
-class Record(NamedTuple):
-    """One record to append to partition `partition` of `topic`."""
-
-    topic: str
-    partition: int
-    key: str
-    value: bytes
+from pipeline.record import Record
 
 
 class Log:
@@ -32,6 +24,17 @@ class Log:
 
     def __init__(self, app: faust.App) -> None:
         self._app = app
+
+    async def open(self) -> None:
+        """Connect now instead of at the first append. Raises NotConnected."""
+        try:
+            await self._app.maybe_start_producer()
+        except (FaustError, KafkaError, OSError, TimeoutError) as error:
+            raise NotConnected(f"log: {self._app.conf.broker}: {error or type(error).__name__}") from error
+
+    async def close(self) -> None:
+        """Send what is under way and disconnect."""
+        await self._app.producer.stop()
 
     async def append(self, records: Iterable[Record]) -> None:
         """Returns when every record is acknowledged. Raises NotConnected; then call again with the same records."""

@@ -1,0 +1,144 @@
+"""Composition root of the processes that carry the flow: each worker is a Faust app, the bridge a plain loop.
+
+Nothing connects at import or in a constructor; `worker` and `run_bridge` open what they need and hand it down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import faust
+
+from pipeline import faustapp, topics
+from pipeline.alarms.book import open_book
+from pipeline.alarms.stage import DeviceStage, QuarantineStage, SignalStage
+from pipeline.bridge import Bridge
+from pipeline.engine import Engine, Stage, die, guarded
+from pipeline.log import Log
+from pipeline.pulse import beating
+from pipeline.settings import Settings
+from pipeline.state import State, open_state
+
+STUCK = 180.0
+"""Seconds one turn of an engine may take before the process ends itself: some call hangs."""
+
+
+def telemetry_stages(settings: Settings) -> list[Stage[Any, Any]]:
+    """positions: clean → rules → store; readings: store."""
+    from pipeline.composition import open_fold
+    from pipeline.store import open_store
+    from pipeline.telemetry.stage import PositionStage, ReadingStage
+
+    store = open_store(settings)
+    return [PositionStage(open_fold(settings), store), ReadingStage(store)]
+
+
+def vision_stages(settings: Settings) -> list[Stage[Any, Any]]:
+    """frames: decode → detect → store → sighting."""
+    from pipeline.composition import open_vision
+
+    return [open_vision(settings)]
+
+
+def alarm_stages(settings: Settings) -> list[Stage[Any, Any]]:
+    """signals, refusals and devices into the alarm book."""
+    from pipeline.composition import device_rules
+
+    book = open_book(settings)
+    return [SignalStage(book), QuarantineStage(book), DeviceStage(device_rules(settings), book)]
+
+
+STAGES = {"telemetry": telemetry_stages, "vision": vision_stages, "alarms": alarm_stages}
+
+
+def worker(settings: Settings, kind: str) -> faust.App:
+    """The Faust app of one worker, ready to be run."""
+    app = faustapp.create(settings, kind)
+    state = open_state(settings)
+    engines = [
+        Engine(
+            stage,
+            name=f"{kind}-{stage.topic}",
+            log=Log(app),
+            snapshots=state,
+            interval=settings.state.snapshot_interval_s,
+        )
+        for stage in STAGES[kind](settings)
+    ]
+    for engine in engines:
+        _attach(app, engine, partitions=topics.partitions(engine.stage.topic, settings.log))
+    _watch(app, engines, state, f"worker-{kind}")
+    return app
+
+
+def _attach(app: faust.App, engine: Engine[Any, Any], *, partitions: int) -> None:
+    """One agent and one task an engine."""
+    topic = app.topic(engine.stage.topic, value_type=bytes, key_type=bytes, partitions=partitions, allow_empty=True)
+
+    async def agent(stream: Any) -> None:
+        await guarded(engine.consume(app, stream), engine.name)
+
+    async def process() -> None:
+        await guarded(engine.run(), engine.name)
+
+    app.agent(topic, name=engine.name, concurrency=1)(agent)
+    app.task(process)
+
+
+def _watch(app: faust.App, engines: Sequence[Engine[Any, Any]], state: State, part: str) -> None:
+    """Pulse, hand-over of partitions, and an end for a process that only looks alive."""
+
+    async def revoked(_app: Any, revoked: Any, **_: Any) -> None:
+        for engine in engines:
+            await engine.release(tp for tp in revoked if tp.topic == engine.stage.topic)
+
+    async def beat() -> None:
+        await guarded(beating(state, part, lambda: _row(engines)), "pulse")
+
+    async def watch() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(5.0)
+            for engine in engines:
+                if engine.turning_for > STUCK and not engine.trouble:
+                    die(f"{engine.name}: one turn has taken {engine.turning_for:.0f} s")
+
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    app.task(beat)
+    app.task(watch)
+
+
+def _row(engines: Sequence[Engine[Any, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"ready": True, "trouble": "; ".join(e.trouble for e in engines if e.trouble)}
+    for engine in engines:
+        topic = engine.stage.topic
+        row[topic] = {
+            "records": engine.figures.records,
+            "lost": engine.figures.lost,
+            "waiting": engine.waiting,
+            "held": engine.held,
+            "behind": engine.behind(),
+            "handled": engine.figures.handled,
+        }
+    return row
+
+
+def run_worker(settings: Settings, kind: str, *, loglevel: str) -> None:
+    """Until SIGTERM or SIGINT; ends the process."""
+    app = worker(settings, kind)
+    faust.Worker(app, loglevel=loglevel, quiet=True, blocking_timeout=30.0).execute_from_commandline()
+
+
+async def run_bridge(settings: Settings) -> None:
+    """Until cancelled."""
+    await topics.ensure(settings)
+    app = faustapp.create(settings, "bridge")
+    log = Log(app)
+    await log.open()
+    bridge = Bridge(settings, log)
+    state = open_state(settings)
+    try:
+        await asyncio.gather(bridge.run(), beating(state, "bridge", bridge.figures))
+    finally:
+        await log.close()

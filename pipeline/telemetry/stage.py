@@ -1,0 +1,97 @@
+"""The telemetry worker's stages: positions through the fold into the store, readings straight into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from pipeline.telemetry.fold import Fold
+
+from pipeline import wire
+from pipeline.message import PositionBatch, ReadingRecord, Refusal, Signal
+from pipeline.ports import Store
+from pipeline.record import Record, decoded, refusal_record, signal_record, unreadable
+
+
+@dataclass
+class Folded:
+    """What a run of records comes to: rows to store, and words for the desk and the quarantine."""
+
+    batches: list[PositionBatch] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class PositionStage:
+    """clean → rules → store for one partition of positions."""
+
+    topic = wire.POSITIONS
+    max_records = 200
+
+    def __init__(self, fold: Fold, store: Store) -> None:
+        self._fold = fold
+        self._store = store
+
+    def initial(self) -> Any:
+        return self._fold.initial()
+
+    def dump(self, state: Any) -> bytes:
+        return self._fold.dump(state)
+
+    def restore(self, data: bytes) -> Any:
+        return self._fold.restore(data)
+
+    def handle(self, state: Any, values: Sequence[bytes]) -> tuple[Any, Folded]:
+        done = Folded()
+        for value in values:
+            try:
+                batch = wire.decode_positions(value)
+            except (ValueError, msgspec.MsgspecError) as error:
+                done.refusals.append(unreadable(self.topic, value, error))
+                continue
+            state, result = self._fold.step(state, batch)
+            done.batches.append(result.stored)
+            done.signals += result.signals
+            done.refusals += result.refusals
+        return state, done
+
+    def commit(self, outcomes: Sequence[Folded]) -> None:
+        batches = [batch for done in outcomes for batch in done.batches if len(batch)]
+        if batches:
+            self._store.write_positions(batches)
+
+    def records(self, outcome: Folded) -> Iterable[Record]:
+        yield from map(signal_record, outcome.signals)
+        yield from map(refusal_record, outcome.refusals)
+
+
+class ReadingStage:
+    """Sensor readings have no rule yet: they are stored, each once."""
+
+    topic = wire.READINGS
+    max_records = 1000
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def initial(self) -> None:
+        return None
+
+    def dump(self, _state: None) -> bytes:
+        return b""
+
+    def restore(self, _data: bytes) -> None:
+        return None
+
+    def handle(self, _state: None, values: Sequence[bytes]) -> tuple[None, list[ReadingRecord | Refusal]]:
+        return None, [decoded(self.topic, value, wire.unpack_readings) for value in values]
+
+    def commit(self, outcomes: Sequence[list[ReadingRecord | Refusal]]) -> None:
+        readings = [r for outcome in outcomes for r in outcome if isinstance(r, ReadingRecord)]
+        if readings:
+            self._store.write_readings(readings)
+
+    def records(self, outcome: list[ReadingRecord | Refusal]) -> Iterable[Record]:
+        return [refusal_record(r) for r in outcome if isinstance(r, Refusal)]

@@ -1,0 +1,178 @@
+"""The vision worker's stage: decode → detect → store, and the sighting rules over what was seen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import wire
+from pipeline.record import Record, decoded, refusal_record, signal_record
+from pipeline.message import SECOND, Change, FrameRecord, Refusal, ScoredFrame, Signal
+from pipeline.ports import AlarmBook, Blobs, Detector, InvalidMessage, Rule, Store
+
+Picture = NDArray[np.uint8]
+
+
+class VisionState(msgspec.Struct):
+    """Per partition: the rules' own states, packed, and the last number seen of each stream `device/epoch`."""
+
+    rules: list[Any]
+    last: dict[str, int]
+
+
+@dataclass
+class Seen:
+    """What a run of frames comes to. `pictures` are the encoded frames that signals refer to."""
+
+    frames: list[ScoredFrame] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    pictures: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sinks:
+    """Where what was seen goes."""
+
+    store: Store
+    blobs: Blobs
+    book: AlarmBook
+
+
+class VisionStage:
+    """`now` is asked only for which frames give way when more come than can be scored; never by a rule."""
+
+    topic = wire.FRAMES
+    max_records = 64
+
+    def __init__(
+        self,
+        detector: Detector,
+        rules: Sequence[tuple[Rule[Any, Sequence[ScoredFrame]], type[Any]]],
+        sinks: Sinks,
+        *,
+        decode: Callable[[bytes], Picture],
+        batch: int,
+        max_age_s: float,
+        now: Callable[[], int],
+    ) -> None:
+        self._detector = detector
+        self._rules = rules
+        self._sinks = sinks
+        self._decode = decode
+        self._batch = batch
+        self._max_age = int(max_age_s * SECOND)
+        self._now = now
+        self.shed: Counter[str] = Counter()
+        self.scored: Counter[str] = Counter()
+
+    def initial(self) -> VisionState:
+        return VisionState([rule.initial() for rule, _kind in self._rules], {})
+
+    def dump(self, state: VisionState) -> bytes:
+        return msgspec.msgpack.encode(([wire.pack_state(part) for part in state.rules], state.last))
+
+    def restore(self, data: bytes) -> VisionState:
+        parts, last = msgspec.msgpack.decode(data, type=tuple[list[bytes], dict[str, int]])
+        if len(parts) != len(self._rules):
+            return VisionState(self.initial().rules, last)
+        kinds = [kind for _rule, kind in self._rules]
+        return VisionState([wire.unpack_state(p, k) for p, k in zip(parts, kinds, strict=True)], last)
+
+    def handle(self, state: VisionState, values: Sequence[bytes]) -> tuple[VisionState, Seen]:
+        seen = Seen()
+        records = self._give_way(self._fresh(state, values, seen))
+        for start in range(0, len(records), self._batch):
+            self._score(state, records[start : start + self._batch], seen)
+        return state, seen
+
+    def commit(self, outcomes: Sequence[Seen]) -> None:
+        """Evidence first: a signal must never point at a picture that is not there."""
+        for picture in (p for seen in outcomes for p in seen.pictures):
+            self._sinks.blobs.put(picture)
+        frames = [frame for seen in outcomes for frame in seen.frames]
+        if frames:
+            self._sinks.store.write_frames(frames)
+            newest = {frame.camera: frame.received for frame in frames}
+            rows = [{"device": camera, "frame_scored": at} for camera, at in newest.items()]
+            self._sinks.book.report_devices(rows)
+
+    def records(self, outcome: Seen) -> Iterable[Record]:
+        yield from map(signal_record, outcome.signals)
+        yield from map(refusal_record, outcome.refusals)
+
+    # -------------------------------------------------------------- one run of frames
+
+    def _fresh(self, state: VisionState, values: Sequence[bytes], seen: Seen) -> list[FrameRecord]:
+        """Frames not seen before; a bridge that was restarted may put one on the log twice."""
+        fresh = []
+        for value in values:
+            record = decoded(self.topic, value, wire.unpack_frame)
+            if isinstance(record, Refusal):
+                seen.refusals.append(record)
+                continue
+            stream = f"{record.device}/{record.epoch}"
+            if record.seq > state.last.get(stream, 0):
+                state.last[stream] = record.seq
+                fresh.append(record)
+        return fresh
+
+    def _give_way(self, records: list[FrameRecord]) -> list[FrameRecord]:
+        """While the oldest is too old to be of use live: the oldest frame of the busiest camera gives way."""
+        kept = list(records)
+        while len(kept) > self._batch and self._now() - kept[0].received > self._max_age:
+            busiest = Counter(r.device for r in kept).most_common(1)[0][0]
+            kept.remove(next(r for r in kept if r.device == busiest))
+            self.shed[busiest] += 1
+        return kept
+
+    def _score(self, state: VisionState, records: list[FrameRecord], seen: Seen) -> None:
+        readable = [(r, picture) for r in records if (picture := self._picture(r, seen)) is not None]
+        if not readable:
+            return
+        found = self._detector.detect([picture for _record, picture in readable])
+        for (record, picture), detections in zip(readable, found, strict=True):
+            height, width = picture.shape[:2]
+            scored = ScoredFrame(
+                camera=record.device,
+                at=record.frame.at,
+                received=record.received,
+                width=width,
+                height=height,
+                model=self._detector.model,
+                detections=list(detections),
+                clock=record.frame.clock,
+            )
+            self.scored[record.device] += 1
+            seen.frames.append(scored)
+            self._apply_rules(state, scored, record.frame.image, seen)
+
+    def _picture(self, record: FrameRecord, seen: Seen) -> Picture | None:
+        try:
+            return self._decode(record.frame.image)
+        except InvalidMessage as error:
+            topic = wire.topic(record.device, "frame")
+            raw = record.frame.image[:65_536]
+            seen.refusals.append(Refusal(record.device, topic, error.reason, error.detail, record.received, raw))
+            return None
+
+    def _apply_rules(self, state: VisionState, scored: ScoredFrame, image: bytes, seen: Seen) -> None:
+        for i, (rule, _kind) in enumerate(self._rules):
+            state.rules[i], signals = rule.step(state.rules[i], [scored])
+            for signal in signals:
+                seen.signals.append(self._with_picture(signal, image, seen))
+
+    def _with_picture(self, signal: Signal, image: bytes, seen: Seen) -> Signal:
+        """The frame that made the rule speak goes with its word, by the hash of its bytes."""
+        if signal.change is Change.ENDED:
+            return signal
+        seen.pictures.append(image)
+        key = hashlib.sha256(image).hexdigest()
+        return msgspec.structs.replace(signal, evidence={**signal.evidence, "frame": key})
