@@ -1,0 +1,200 @@
+"""The spool: numbers without holes, nothing forgotten before its receipt, bounded, and alive on a bad disk."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.errors import SpoolError, TooLarge
+from edge.spool import EMPTY_BODY, OVERHEAD, Spool
+from pipeline import wire
+from pipeline.message import Fixes
+
+BODY = b'{"fixes":[]}'
+
+
+def seqs(spool: Spool) -> list[int]:
+    return [message.seq for message in spool.pending(0, 10_000)]
+
+
+def test_numbers_run_from_one_and_go_on_after_a_restart_with_the_same_epoch(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", clock=lambda: 1000.5)
+    assert spool.append("position", b"{1}", b"{2}") == 2
+    assert spool.confirm(1_000_500, 2)
+    spool.close()
+    again = Spool(tmp_path / "spool.db", clock=lambda: 2000.0)
+    assert (again.epoch, again.base, again.last) == (1_000_500, 3, 2)
+    assert again.append("frame", b"x") == 3
+    assert again.pending(0, 10) == [(3, "frame", b"x")]
+
+
+def test_confirm_deletes_up_to_and_including_and_ignores_other_epochs(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.append("position", *[BODY] * 5)
+    assert not spool.confirm(spool.epoch + 1, 5)
+    assert spool.base == 1
+    assert spool.confirm(spool.epoch, 3)
+    assert seqs(spool) == [4, 5]
+    assert (spool.base, spool.bytes) == (4, 2 * (len(BODY) + OVERHEAD))
+
+
+def test_pending_gives_a_limited_run_after_a_number(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.append("position", *[BODY] * 9)
+    assert [m.seq for m in spool.pending(4, 3)] == [5, 6, 7]
+
+
+def test_summary_counts_what_waits_and_how_long(tmp_path: Path) -> None:
+    now = iter([1.0, 7.0, 8.0])
+    spool = Spool(tmp_path / "spool.db", clock=lambda: next(now))
+    spool.append("position", BODY)
+    spool.append("position", BODY)
+    summary = spool.summary()
+    assert (summary.waiting, summary.base, summary.last, summary.oldest) == (2, 1, 2, 7_000_000)
+    spool.confirm(spool.epoch, 2)
+    assert spool.summary()[2:5] == (3, 0, None)
+
+
+def test_when_full_the_oldest_frames_give_way_then_readings_then_positions(tmp_path: Path) -> None:
+    room = 4 * (1000 + OVERHEAD)
+    spool = Spool(tmp_path / "spool.db", max_bytes=room)
+    body = b"{" + b"x" * 999
+    for kind in ("position", "reading", "frame", "frame"):
+        spool.append(kind, body)
+    left: list[list[str]] = []
+    for _ in range(3):
+        spool.append("position", body[:900])
+        left.append([m.kind for m in spool.pending(0, 99) if m.body != EMPTY_BODY])
+    assert left == [
+        ["position", "reading", "frame", "position"],
+        ["position", "reading", "position", "position"],
+        ["position", "position", "position", "position"],
+    ]
+    assert seqs(spool) == [1, 2, 3, 4, 5, 6, 7], "a message that gave way keeps its number"
+    assert spool.dropped == 3
+    assert spool.bytes <= room
+    assert wire.decode(EMPTY_BODY, Fixes) == Fixes()
+
+
+def test_full_of_empty_numbers_it_refuses_and_counts_and_works_again_after_a_receipt(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=300)
+    with pytest.raises(SpoolError, match="spool full: 300 bytes"):
+        for _ in range(10):
+            spool.append("position", b"{" + b"x" * 150)
+    last, dropped = spool.last, spool.dropped
+    assert dropped >= 1
+    spool.confirm(spool.epoch, last)
+    assert spool.append("position", BODY) == last + 1
+    assert Spool(tmp_path / "spool.db").dropped == dropped
+
+
+def test_the_bytes_it_counts_are_the_bytes_it_holds(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=20_000)
+    for i in range(200):
+        spool.append(("frame", "position", "reading")[i % 3], b"{" + b"x" * (i * 7 % 500 + 50))
+        if i % 50 == 49:
+            spool.confirm(spool.epoch, i - 30)
+    held = sum(len(m.body) + OVERHEAD for m in spool.pending(0, 999))
+    assert spool.bytes == held <= 20_000
+    assert Spool(tmp_path / "spool.db").bytes == held
+
+
+def test_a_message_no_broker_would_take_is_refused_before_it_is_numbered(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with pytest.raises(TooLarge, match=r"a frame of 3,000,000 bytes; one message may have 2,096,896"):
+        spool.append("frame", b"\x81" * 3_000_000)
+    assert (spool.last, spool.dropped) == (0, 0)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "scribbled"])
+def test_a_damaged_file_is_moved_aside_and_a_new_epoch_begins(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path)
+    spool.append("position", *[b"{" + b"x" * 400] * 200)
+    spool.close()
+    data = path.read_bytes()
+    bad = {"garbage": os.urandom(9000), "cut": data[:5000], "scribbled": data[:4096] + os.urandom(len(data) - 4096)}
+    path.write_bytes(bad[damage])
+    time.sleep(0.002)
+    again = Spool(path)
+    assert again.epoch > spool.epoch
+    assert again.append("position", BODY) == 1
+    assert [p.name for p in tmp_path.glob("spool.db.damaged-*")]
+    assert "is damaged" in caplog.text
+
+
+def test_a_file_damaged_while_it_is_open_is_replaced_in_flight(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", clock=lambda: 5.0)
+    with sqlite3.connect(tmp_path / "spool.db") as other:
+        other.execute("DROP TABLE message")
+    assert spool.append("position", BODY) == 1
+    assert spool.epoch == 5001, "the clock stood still, the epoch did not"
+
+
+def test_a_disk_that_takes_no_more_is_an_error_that_passes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    (pages,) = spool._db.execute("PRAGMA page_count").fetchone()
+    spool._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(SpoolError, match="full"):
+        spool.append("frame", b"x" * 100_000)
+    assert (spool.last, spool.dropped, seqs(spool)) == (0, 1, [])
+    spool._db.execute("PRAGMA max_page_count = 100000")
+    assert spool.append("frame", b"x" * 100_000) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_naming_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpoolError, match=r"file/spool\.db: cannot make the spool"):
+        Spool(tmp_path / "file" / "spool.db")
+
+
+def test_a_spool_restored_from_an_old_copy_begins_anew_with_what_waits(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", clock=lambda: 9.0)
+    spool.append("position", *(b"{%d}" % i for i in range(6)))
+    spool.confirm(spool.epoch, 3)
+    spool.renew()
+    assert (spool.epoch, spool.last, spool.base) == (9001, 3, 1)
+    assert [m.body for m in spool.pending(0, 9)] == [b"{3}", b"{4}", b"{5}"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from edge.spool import Spool
+spool = Spool(Path(sys.argv[1]))
+while True:
+    print(spool.append("position", b"{}", b"{}"), flush=True)
+"""
+
+
+def test_what_it_said_it_has_it_still_has_after_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    said = 0
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        for _ in range(20):
+            said = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        rest = child.communicate()[0].split(b"\n")
+        said = int(rest[-2]) if len(rest) > 1 else said
+    held = seqs(Spool(path))
+    assert held == list(range(1, len(held) + 1))
+    assert len(held) >= said
+
+
+def test_ten_thousand_messages_a_second_in_groups(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    bodies = [b"{" + b"x" * 150] * 500
+    started = time.perf_counter()
+    for _ in range(20):
+        last = spool.append("position", *bodies)
+        spool.confirm(spool.epoch, last)
+    assert 10_000 / (time.perf_counter() - started) > 10_000
