@@ -33,7 +33,7 @@ MIN_SIDE = 8
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**26))
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_WIDTH", str(2**15))
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_HEIGHT", str(2**15))
-import cv2  # noqa: E402  (after its environment)
+import cv2 as cv2  # noqa: E402  (after its environment; other modules take it from here)
 
 Picture = NDArray[np.uint8]
 

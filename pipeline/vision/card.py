@@ -1,0 +1,132 @@
+"""A model's card: `model.toml` beside the ONNX file. It says what the model is, how it wants its input, what its
+scores mean, what it was trained on and how good it was found to be. Nothing about a model stands in code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.ports import UserError
+
+CARD_FILE = "model.toml"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the card: a key that is not known is an error."""
+
+
+class Input(Section, frozen=True):
+    """`(pixel - mean) / std` per channel in `colour` order, channels first; `letterbox` fills what is left."""
+
+    tensor: str
+    width: int
+    height: int
+    colour: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    letterbox: tuple[int, int, int]
+
+
+class DataSource(Section, frozen=True):
+    """Where training pictures came from, as their uploader states it."""
+
+    source: str
+    pictures: int
+    use: str
+    licence: str
+    tier: str
+    credit: list[str]
+
+
+class Quality(Section, frozen=True):
+    """Measured figures on one set of pictures, and what that set is."""
+
+    split: str
+    sources: list[str]
+    pictures: int
+    figures: dict[str, float]
+
+
+class Training(Section, frozen=True):
+    """How these weights were made."""
+
+    commands: list[str]
+    date: str
+    pictures: int
+    held_out: list[str]
+    notes: list[str]
+
+
+class ModelCard(Section, frozen=True):
+    """All of `model.toml`."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    family: str
+    licence: str
+    description: str
+    classes: list[str]
+    input: Input
+    thresholds: dict[str, float]
+    nms_iou: float
+    training: Training
+    limits: list[str] = []
+    data: list[DataSource] = []
+    quality: list[Quality] = []
+
+    @property
+    def title(self) -> str:
+        """As it stands in evidence: name and the start of the hash."""
+        return f"{self.name}@{self.sha256[:8]}"
+
+
+def load_card(folder: Path) -> ModelCard:
+    """Raises UserError: no card, not TOML, an unknown or missing key, thresholds that do not fit the classes."""
+    path = folder / CARD_FILE
+    try:
+        card = msgspec.convert(msgspec.toml.decode(path.read_bytes()), ModelCard)
+    except OSError as error:
+        raise UserError(
+            f"no model card at {path}: {error.strerror}; name a folder that holds {CARD_FILE}"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise UserError(f"{path}: {error}") from error
+    _check(path, card)
+    return card
+
+
+def _check(path: Path, card: ModelCard) -> None:
+    if set(card.thresholds) != set(card.classes):
+        raise UserError(f"{path}: thresholds name {sorted(card.thresholds)}, classes are {sorted(card.classes)}")
+    if card.input.colour not in ("RGB", "BGR"):
+        raise UserError(f'{path}: input.colour is {card.input.colour!r}, must be "RGB" or "BGR"')
+
+
+def load_weights(folder: Path, card: ModelCard) -> bytes:
+    """The ONNX file, only if it is the one the card speaks of. Raises UserError."""
+    path = folder / card.file
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"model file {path} cannot be read: {error.strerror}; the card {folder / CARD_FILE} names it"
+        ) from error
+    found = hashlib.sha256(weights).hexdigest()
+    if found != card.sha256:
+        raise UserError(
+            f"model file {path} ({len(weights)} bytes) has sha256 {found[:12]}…, the card "
+            f"says {card.sha256[:12]}…: cut or changed; fetch it again, or correct the card"
+        )
+    return weights
+
+
+def as_mapping(card: ModelCard) -> dict[str, Any]:
+    """The card as plain data, for JSON."""
+    plain: dict[str, Any] = msgspec.to_builtins(card)
+    return plain
