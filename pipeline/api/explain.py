@@ -1,0 +1,127 @@
+"""Why an alarm fired, from what it carries: for the api, the console and `vedette alarms explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.api.shapes import AlarmOut, EventOut
+from pipeline.message import Alarm, AlarmEvent
+from pipeline.wire import rfc3339
+
+CHANGES = {
+    "raised": "raised",
+    "acknowledged": "acknowledged",
+    "cleared": "over: the condition ended",
+    "resolved": "resolved",
+    "still": "still so",
+}
+
+
+class RuleOut(BaseModel):
+    """Which rule spoke, of what kind, in which version."""
+
+    name: str
+    kind: str
+    version: str | None
+
+
+class Explanation(BaseModel):
+    """Everything known about why an alarm stands as it does. Fields that a kind of rule does not have are empty."""
+
+    alarm: AlarmOut
+    rule: RuleOut
+    model: str | None
+    scores: Any
+    thresholds: Any
+    suppressed: Any
+    clock: Any
+    evidence: dict[str, Any]
+    history: list[EventOut]
+    sentences: list[str]
+
+
+def explain(alarm: Alarm, history: Sequence[AlarmEvent]) -> Explanation:
+    """The explanation of `alarm` with its `history` in order."""
+    evidence = dict(alarm.evidence)
+    return Explanation(
+        alarm=AlarmOut.of(alarm),
+        rule=RuleOut(name=alarm.rule, kind=alarm.kind, version=evidence.get("version")),
+        model=evidence.get("model"),
+        scores=_first(evidence, "scores", "score"),
+        thresholds=_first(evidence, "thresholds", "threshold", "limit"),
+        suppressed=evidence.get("suppressed"),
+        clock=evidence.get("clock"),
+        evidence=evidence,
+        history=[EventOut.of(event) for event in history],
+        sentences=sentences(alarm, history),
+    )
+
+
+def sentences(alarm: Alarm, history: Sequence[AlarmEvent]) -> list[str]:
+    """The same for a person, in the order a person asks: what, why, how sure, what since."""
+    found = [_what(alarm), alarm.reason.rstrip(".") + "."]
+    found += _how_sure(alarm.evidence)
+    found.append(_how_long(alarm))
+    found += [_since(event) for event in history if event.change in ("acknowledged", "resolved")]
+    return found
+
+
+def _what(alarm: Alarm) -> str:
+    version = alarm.evidence.get("version")
+    rule = f"{alarm.rule} ({alarm.kind}" + (f", version {version})" if version else ")")
+    place = f" at {alarm.place}" if alarm.place else ""
+    return f"Rule {rule} raised this {alarm.severity} alarm about {alarm.subject}{place}."
+
+
+def _how_sure(evidence: dict[str, Any]) -> list[str]:
+    found = []
+    score, threshold = _first(evidence, "score", "scores"), _first(evidence, "threshold", "thresholds")
+    if evidence.get("model") and score is not None:
+        against = f" against a threshold of {_plain(threshold)}" if threshold is not None else ""
+        found.append(f"Model {evidence['model']} gave {_plain(score)}{against}.")
+    if evidence.get("suppressed"):
+        found.append(f"Suppressed on the way: {_plain(evidence['suppressed'])}.")
+    if evidence.get("late"):
+        found.append("It was raised late: the evidence arrived after its time.")
+    return found
+
+
+def _how_long(alarm: Alarm) -> str:
+    if alarm.ended_at is None:
+        return f"It began at {rfc3339(alarm.start)} and has not ended."
+    return f"It began at {rfc3339(alarm.start)} and ended {duration(alarm.ended_at - alarm.start)} later."
+
+
+def _since(event: AlarmEvent) -> str:
+    note = f": {event.reason}" if event.reason else ""
+    return f"{event.by.capitalize()} {event.change} it at {rfc3339(event.recorded)}{note}"
+
+
+def duration(micros: int) -> str:
+    """`47 s`, `3 min 20 s`, `5 h 2 min`, `9 d 4 h`."""
+    seconds = max(0, micros) // 1_000_000
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    if seconds < 86_400:
+        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{seconds // 86_400} d {seconds % 86_400 // 3600} h"
+
+
+def _plain(value: Any) -> str:
+    """Numbers, lists and tables as a person would write them."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(v) for v in value)
+    return str(value)
+
+
+def _first(evidence: dict[str, Any], *names: str) -> Any:
+    return next((evidence[name] for name in names if name in evidence), None)

@@ -1,0 +1,113 @@
+"""Does the system see? One judgement for /healthz, the metrics and the console's header.
+
+A part that has not beaten lately, or says itself that it is in trouble, is blind; so is this server when it cannot
+read the alarm book. A device is judged by its own signs: a camera by the age of its last *scored* frame alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.message import SECOND
+from pipeline.pulse import STALE, verdict
+
+PARTS = ("bridge", "worker-telemetry", "worker-vision", "worker-alarms")
+"""Without one of these the system does not see; more parts may beat (api, notify), and are judged when they do."""
+
+DEVICE_SILENT_S = 60.0
+FRAME_STALE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PartHealth:
+    """One running part. `why` is empty when it is well."""
+
+    part: str
+    instance: str
+    beaten: int | None
+    why: str
+    row: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        return not self.why
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceHealth:
+    """One device. `state` is ok, silent, lost or blind; ages in seconds, None for never."""
+
+    device: str
+    state: str
+    why: str
+    heard_s: float | None
+    scored_s: float | None
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The judgement: `blind` holds a sentence for each part that does not see."""
+
+    parts: list[PartHealth]
+    devices: list[DeviceHealth]
+
+    @property
+    def blind(self) -> list[str]:
+        return [f"{p.part}: {p.why}" for p in self.parts if not p.ok]
+
+    @property
+    def ok(self) -> bool:
+        return not self.blind
+
+    def count(self, state: str) -> int:
+        """Devices in `state`."""
+        return sum(d.state == state for d in self.devices)
+
+
+def judge(
+    beats: Sequence[dict[str, Any]], devices: Sequence[dict[str, Any]], *, now: int, own_trouble: str = ""
+) -> Health:
+    """Pure: rows of the pulse and of the book, and the clock. `own_trouble` is this server's."""
+    parts = [_part(row, now) for row in beats if row.get("part") != "api"]
+    seen = {p.part for p in parts}
+    parts += [
+        PartHealth(name, "", None, "it has never said anything: not running", {})
+        for name in PARTS
+        if name not in seen
+    ]
+    parts.append(PartHealth("api", "", now, own_trouble, {}))
+    return Health(_without_retired(parts, now), [_device(row, now) for row in devices])
+
+
+def _part(row: dict[str, Any], now: int) -> PartHealth:
+    return PartHealth(str(row["part"]), str(row["instance"]), int(row["beaten"]), verdict([row], now), row)
+
+
+def _without_retired(parts: list[PartHealth], now: int) -> list[PartHealth]:
+    """Without instances that no longer beat where another of the part does, or beat later: they were replaced."""
+    newest = {p.part: max(q.beaten or 0 for q in parts if q.part == p.part) for p in parts}
+    fresh = [p for p in parts if (p.beaten or 0) == newest[p.part] or now - (p.beaten or 0) < STALE * SECOND]
+    return sorted(fresh, key=lambda p: (p.part, p.instance))
+
+
+def _device(row: dict[str, Any], now: int) -> DeviceHealth:
+    heard, scored = _age(row.get("received"), now), _age(row.get("frame_scored"), now)
+    state, why = _device_state(row, heard, scored)
+    return DeviceHealth(str(row["device"]), state, why, heard, scored, row)
+
+
+def _device_state(row: dict[str, Any], heard: float | None, scored: float | None) -> tuple[str, str]:
+    if row.get("state") == "lost":
+        return "lost", "the broker lost its connection"
+    if heard is None or heard > DEVICE_SILENT_S:
+        return "silent", "never heard" if heard is None else f"not heard for {heard:.0f} s"
+    if scored is not None and scored > FRAME_STALE_S:
+        return "blind", f"no fresh frame scored for {scored:.0f} s"
+    return "ok", ""
+
+
+def _age(at: int | None, now: int) -> float | None:
+    return None if at is None else max(0, now - at) / SECOND
