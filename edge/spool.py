@@ -6,7 +6,7 @@ that something is sent twice, and `(device, epoch, seq)` makes that harmless.
 
 The spool is bounded. When it is full the oldest frames give way, then readings, then positions. A message that
 gives way leaves its number behind with an empty body (`Fixes` without fixes), because the far side takes numbers
-only in order and a hole would stop it for good.
+only in order and a hole would stop it for good. Empty messages at the head are deleted: `base` passes over them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from edge.errors import SpoolError, TooLarge
 from pipeline import wire
@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS message (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL,
                                     size INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS message_by_kind ON message (kind, seq) WHERE size > 2;
 CREATE TABLE IF NOT EXISTS meta (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL,
-                                 last INTEGER NOT NULL, dropped INTEGER NOT NULL);
+                                 last INTEGER NOT NULL, dropped INTEGER NOT NULL, cursor TEXT NOT NULL);
 """
 
 T = TypeVar("T")
@@ -83,9 +83,10 @@ class Spool:
 
     # ------------------------------------------------------------ writing
 
-    def append(self, kind: str, *bodies: bytes) -> int:
+    def append(self, kind: str, *bodies: bytes, cursor: str | None = None) -> int:
         """Number and keep the bodies, all or none; durable on return. Returns the last number given.
 
+        `cursor` is where the source stands after them, kept in the same transaction: see the property.
         TooLarge: nothing was kept. SpoolError: the disk refused, or all that could give way has; the messages are
         counted as dropped.
         """
@@ -95,12 +96,12 @@ class Spool:
                 raise TooLarge(f"a {kind} of {len(body):,} bytes; one message may have {limit:,}: send it smaller")
         with self._lock:
             try:
-                return self._guarded(lambda: self._append(kind, bodies))
+                return self._guarded(lambda: self._append(kind, bodies, cursor))
             except SpoolError:
                 self.dropped += len(bodies)
                 raise
 
-    def _append(self, kind: str, bodies: Sequence[bytes]) -> int:
+    def _append(self, kind: str, bodies: Sequence[bytes], cursor: str | None) -> int:
         at, first = int(self.clock() * 1e6), self.last + 1
         rows = [(first + i, kind, at, len(body), body) for i, body in enumerate(bodies)]
         size = sum(len(body) + OVERHEAD for body in bodies)
@@ -109,14 +110,15 @@ class Spool:
             freed, gone = self._make_room(size)
             self._db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?)", rows)
             last, dropped = first + len(rows) - 1, self.dropped + gone
-            self._db.execute("UPDATE meta SET last = ?, dropped = ?", (last, dropped))
+            change = "UPDATE meta SET last = ?, dropped = ?, cursor = coalesce(?, cursor)"
+            self._db.execute(change, (last, dropped, cursor))
         if gone:
             log.warning("spool full: %d older messages gave way (%d in all)", gone, dropped)
         self.last, self.dropped, self.bytes = last, dropped, self.bytes + size - freed
         return last
 
     def _make_room(self, size: int) -> tuple[int, int]:
-        """Empty messages until `size` bytes fit; (bytes freed, messages emptied)."""
+        """Let messages give way until `size` bytes fit; (bytes freed, messages given up)."""
         freed = gone = 0
         for kind in GIVES_WAY:
             while (lack := self.bytes - freed + size - self.max_bytes) > 0:
@@ -124,19 +126,31 @@ class Spool:
                 rows = self._db.execute(oldest, (kind,)).fetchall()
                 if not rows:
                     break
-                for seq, length in rows:
-                    self._empty(seq)
-                    gone, freed = gone + 1, freed + length - len(EMPTY_BODY)
-                    lack -= length - len(EMPTY_BODY)
-                    if lack <= 0:
-                        break
+                emptied, count = self._empty(rows, lack)
+                freed, gone = freed + emptied + self._behead(), gone + count
         if self.bytes - freed + size > self.max_bytes:
             raise SpoolError(f"spool full: {self.max_bytes:,} bytes, and nothing left that could give way")
         return freed, gone
 
-    def _empty(self, seq: int) -> None:
+    def _empty(self, rows: Sequence[tuple[int, int]], lack: int) -> tuple[int, int]:
+        """Empty messages (seq, size) until `lack` bytes are free; (bytes freed, messages emptied)."""
         change = "UPDATE message SET kind = ?, size = ?, body = ? WHERE seq = ?"
-        self._db.execute(change, (EMPTY_KIND, len(EMPTY_BODY), EMPTY_BODY, seq))
+        freed = count = 0
+        for seq, size in rows:
+            self._db.execute(change, (EMPTY_KIND, len(EMPTY_BODY), EMPTY_BODY, seq))
+            freed, count = freed + size - len(EMPTY_BODY), count + 1
+            if freed >= lack:
+                break
+        return freed, count
+
+    def _behead(self) -> int:
+        """Delete the empty messages before the first full one; bytes freed."""
+        head = "SELECT coalesce((SELECT min(seq) FROM message WHERE size > 2), ?)"
+        (first,) = self._db.execute(head, (self.last + 1,)).fetchone()
+        size = "SELECT coalesce(sum(size + ?), 0) FROM message WHERE seq < ?"
+        (freed,) = self._db.execute(size, (OVERHEAD, first)).fetchone()
+        self._db.execute("DELETE FROM message WHERE seq < ?", (first,))
+        return int(freed)
 
     def confirm(self, epoch: int, seq: int) -> bool:
         """Forget everything up to `seq` of `epoch`; False if that is not this spool's epoch."""
@@ -178,11 +192,18 @@ class Spool:
     # ------------------------------------------------------------ reading
 
     @property
+    def cursor(self) -> str:
+        """Where the source of recorded input stood with the last message kept; empty at first."""
+        with self._lock:
+            (cursor,) = self._guarded(lambda: self._one("SELECT cursor FROM meta"))
+            return str(cursor)
+
+    @property
     def base(self) -> int:
         """The lowest number still held; one past the last when nothing waits."""
         with self._lock:
             (base,) = self._guarded(lambda: self._one("SELECT min(seq) FROM message"))
-            return self.last + 1 if base is None else base
+            return self.last + 1 if base is None else int(base)
 
     def pending(self, after: int, limit: int) -> list[Message]:
         """Up to `limit` messages with a number above `after`, in order."""
@@ -197,10 +218,10 @@ class Spool:
             query = "SELECT count(*), min(seq), (SELECT at FROM message ORDER BY seq LIMIT 1) FROM message"
             waiting, base, oldest = self._guarded(lambda: self._one(query))
             base = self.last + 1 if base is None else base
-            return Summary(self.epoch, self.last, base, waiting or 0, oldest, self.bytes, self.dropped)
+            return Summary(self.epoch, self.last, base, waiting, oldest, self.bytes, self.dropped)
 
-    def _one(self, query: str) -> tuple[int | None, ...]:
-        row: tuple[int | None, ...] = self._db.execute(query).fetchone()
+    def _one(self, query: str) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._db.execute(query).fetchone()
         return row
 
     # ------------------------------------------------------------ the file
@@ -238,7 +259,7 @@ class Spool:
         if health != "ok":
             raise sqlite3.DatabaseError(f"malformed: {health}")
         self._db.executescript(SCHEMA)
-        self._db.execute("INSERT OR IGNORE INTO meta VALUES (1, ?, 0, 0)", (self._new_epoch(),))
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES (1, ?, 0, 0, '')", (self._new_epoch(),))
         self.epoch, self.last, self.dropped = self._db.execute("SELECT epoch, last, dropped FROM meta").fetchone()
         size = "SELECT coalesce(sum(size + ?), 0) FROM message"
         (self.bytes,) = self._db.execute(size, (OVERHEAD,)).fetchone()

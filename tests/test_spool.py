@@ -76,21 +76,42 @@ def test_when_full_the_oldest_frames_give_way_then_readings_then_positions(tmp_p
         ["position", "position", "position", "position"],
     ]
     assert seqs(spool) == [1, 2, 3, 4, 5, 6, 7], "a message that gave way keeps its number"
-    assert spool.dropped == 3
+    spool.append("position", body)
+    assert seqs(spool) == [5, 6, 7, 8], "but not at the head"
+    assert spool.dropped == 4
     assert spool.bytes <= room
     assert wire.decode(EMPTY_BODY, Fixes) == Fixes()
 
 
-def test_full_of_empty_numbers_it_refuses_and_counts_and_works_again_after_a_receipt(tmp_path: Path) -> None:
+def test_an_endless_outage_fills_it_only_with_the_newest(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=2000)
+    for i in range(500):
+        spool.append("frame" if i % 3 else "position", b"{" + b"%150d" % i)
+    held = spool.pending(0, 999)
+    assert [m.seq for m in held] == list(range(spool.base, 501)), "the head is deleted, no hole after it"
+    assert held[-1].body.endswith(b"499")
+    assert spool.bytes <= 2000
+    assert spool.dropped == 500 - sum(m.body != EMPTY_BODY for m in held)
+    assert Spool(tmp_path / "spool.db").dropped == spool.dropped
+
+
+def test_a_message_larger_than_the_spool_is_refused_and_counted(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db", max_bytes=300)
+    spool.append("position", BODY)
     with pytest.raises(SpoolError, match="spool full: 300 bytes"):
-        for _ in range(10):
-            spool.append("position", b"{" + b"x" * 150)
-    last, dropped = spool.last, spool.dropped
-    assert dropped >= 1
-    spool.confirm(spool.epoch, last)
-    assert spool.append("position", BODY) == last + 1
-    assert Spool(tmp_path / "spool.db").dropped == dropped
+        spool.append("frame", b"x" * 400)
+    assert (seqs(spool), spool.dropped) == ([1], 1), "refused as a whole: nothing gave way for it"
+    assert spool.append("position", BODY) == 2
+
+
+def test_the_cursor_moves_with_the_messages(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=300)
+    assert spool.cursor == ""
+    spool.append("position", BODY, cursor="7")
+    spool.append("position", BODY)
+    with pytest.raises(SpoolError):
+        spool.append("frame", b"x" * 400, cursor="8")
+    assert spool.cursor == Spool(tmp_path / "spool.db").cursor == "7"
 
 
 def test_the_bytes_it_counts_are_the_bytes_it_holds(tmp_path: Path) -> None:
