@@ -15,11 +15,19 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.live import install
 from tests.live.process import Server
-from tests.live.servers import CHROMIUM_OPTIONS, InfluxDB, Kafka, Mosquitto, Nats, PostgreSQL, chromium_path
+from tests.live.servers import InfluxDB, Kafka, Mosquitto, Nats, PostgreSQL
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVERS = frozenset({"nats", "mosquitto", "kafka", "influxdb", "postgres", "chromium"})
 LIVE_SECONDS = 300
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",  # it refuses to start as root with one
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 S = TypeVar("S", bound=Server)
 
@@ -108,7 +116,7 @@ def chromium() -> Iterator[Browser]:
     It lives for one module only: while it does, its event loop counts as running, and `asyncio.run` would refuse.
     """
     try:
-        path = chromium_path()
+        path = install.debian("chromium", "chromium")  # playwright must not fetch a browser of its own
     except install.Missing as missing:
         skip_or_fail(missing)
     with sync_playwright() as playwright:

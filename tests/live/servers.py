@@ -14,7 +14,7 @@ from typing import Self
 from tests.live import install
 from tests.live.process import Server, accepts, alive, answers, children, free_port, wait_until
 
-__all__ = ["CHROMIUM_OPTIONS", "InfluxDB", "Kafka", "Mosquitto", "Nats", "PostgreSQL", "chromium_path"]
+__all__ = ["InfluxDB", "Kafka", "Mosquitto", "Nats", "PostgreSQL"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -126,12 +126,15 @@ class Kafka(Server):
 
     def prepare(self) -> None:
         self.libs = install.kafka_jars()
-        properties = {**KAFKA_PROPERTIES, **self.addresses(), "num.partitions": self.partitions}
-        lines = [f"{key}={value}" for key, value in properties.items()]
-        (self.folder / "server.properties").write_text("\n".join(lines) + "\n")
+        (self.folder / "server.properties").write_text(self.properties())
         cluster = "AAAAAAAAQACAAAAAAAAAAQ"  # any 16 bytes in base64
         config = str(self.folder / "server.properties")
         install.run([*self.java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", config])
+
+    def properties(self) -> str:
+        """The configuration file's text."""
+        all_of_them = {**KAFKA_PROPERTIES, **self.addresses(), "num.partitions": self.partitions}
+        return "".join(f"{key}={value}\n" for key, value in all_of_them.items())
 
     def addresses(self) -> dict[str, str]:
         """The properties that differ from one test run to the next."""
@@ -283,18 +286,3 @@ class PostgreSQL(Server):
                 [self.home / "createdb", "-h", LOOPBACK, "-p", str(self.port), "-U", self.database, self.database]
             )
         return self
-
-
-CHROMIUM_OPTIONS = (
-    "--no-sandbox",  # it refuses to start as root with one
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-def chromium_path() -> Path:
-    """Chromium from Debian; playwright drives it but must not fetch a browser of its own."""
-    return install.debian("chromium", "chromium")
