@@ -1,0 +1,1 @@
+"""Positions and readings: clean → fold → store."""
