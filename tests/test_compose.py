@@ -178,10 +178,10 @@ def test_the_edge_settings_load(service: Service, secrets: Path) -> None:
 def check(file: Path) -> subprocess.CompletedProcess[str]:
     """Let the Compose Specification's loader read the file."""
     try:
-        tool = install.compose_spec()
+        tool = install.compose_check()
     except install.Missing as missing:
         skip_or_fail(missing)
-    return subprocess.run([tool, "--format", "json", file], capture_output=True, text=True, cwd=ROOT, check=False)
+    return subprocess.run([tool, file], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 @pytest.mark.timeout(install.BUILD_SECONDS)
@@ -197,6 +197,9 @@ def test_the_file_follows_the_compose_specification() -> None:
         ("retries: 6", "retries: [6]"),
         ("condition: service_healthy", "condition: service_happy"),
         ("networks: [inside, outside]", "networks: [inside, nowhere]"),
+        ("secrets: [postgres_password]", "secrets: [no_such_secret]"),
+        ("- mosquitto:/mosquitto/data", "- nothing:/mosquitto/data"),
+        ("postgres: { condition", "postgresql: { condition"),
     ],
 )
 def test_a_broken_file_is_refused(sound: str, broken: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ installed: `Missing` says what is needed, and the test that wanted it is skipped
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import platform
 import shutil
@@ -19,7 +20,6 @@ from pathlib import Path
 
 KAFKA_VERSION = "4.1.0"
 INFLUXDB_VERSION = "2.7.12"
-COMPOSE_GO_VERSION = "2.9.0"
 
 BUILD_SECONDS = 1800  # the InfluxDB build is the longest: one to four minutes alone, far more beside a training
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian keeps daemons; not on every user's PATH
@@ -210,27 +210,25 @@ def flux_finder(go: Path, folder: Path) -> Path:
 
     It must have another name than the real pkg-config, which it calls for everything else.
     """
-    return go_install(go, "github.com/influxdata/pkg-config@v0.2.7", folder / "influx-pkg-config")
+    helper = folder / "influx-pkg-config"
+    if not helper.exists():
+        run([go, "install", "github.com/influxdata/pkg-config@v0.2.7"], env={"GOBIN": str(folder)})
+        (folder / "pkg-config").rename(helper)
+    return helper
 
 
-def go_install(go: Path, package: str, tool: Path) -> Path:
-    """Let Go build the `package`'s program, once, as `tool`."""
-    if not tool.exists():
-        name = package.partition("@")[0].rpartition("/")[2]
-        run([go, "install", package], env={"GOBIN": str(tool.parent)})
-        (tool.parent / name).rename(tool)
-    return tool
-
-
-def compose_spec() -> Path:
-    """The Compose Specification's own loader as a program: `compose-spec --format json FILE`."""
-    tool = cache_folder() / f"compose-spec-{COMPOSE_GO_VERSION}"
-    with only_one("compose-spec"):
-        if not tool.exists():
-            allowed(f"compose-spec {COMPOSE_GO_VERSION}")
+def compose_check() -> Path:
+    """The Compose Specification's own loader as a program (see composecheck/main.go): `compose-check FILE`."""
+    source = Path(__file__).with_name("composecheck")
+    version = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(source.iterdir()))).hexdigest()[:12]
+    folder = cache_folder() / f"compose-check-{version}"
+    with only_one("compose-check"):
+        if not (folder / "compose-check").exists():
+            allowed("the Compose Specification's loader")
             go = need("go", "the Compose Specification's loader is a Go module")
-            go_install(go, f"github.com/compose-spec/compose-go/v2/cmd@v{COMPOSE_GO_VERSION}", tool)
-    return tool
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            run([go, "build", "-mod=mod", "-o", "compose-check"], cwd=folder, env={"GOFLAGS": "-buildvcs=false"})
+    return folder / "compose-check"
 
 
 def flux_environment(folder: Path, helper: Path) -> dict[str, str]:
@@ -266,7 +264,7 @@ def everything() -> None:
         "java": lambda: debian("java", "default-jre-headless"),
         "kafka": kafka_jars,
         "influxdb": influxd,
-        "compose-spec": compose_spec,
+        "compose-check": compose_check,
     }
     for name, install in parts.items():
         begin = time.monotonic()
