@@ -22,6 +22,10 @@ class SourceError(EdgeError):
     """The source cannot be read now; it may be later."""
 
 
+class HungTooOften(EdgeError):
+    """The process must be started anew; its supervisor does that."""
+
+
 class SpoolError(EdgeError):
     """The spool cannot keep a message: disk full, read-only, or nothing left that may be dropped."""
 

@@ -1,0 +1,168 @@
+"""One device: its source, its spool, its publisher, and what it says of itself.
+
+    source ──► outlet ──► spool ──► publisher ──► broker
+                            ▲───────────┘ receipts
+
+The source, the publisher and the network each have a thread; this one watches them. It ends when it is told to,
+when a finite source is done and all is confirmed (`exit_when_done`), or when a thread has died, with status 1, so
+that a supervisor starts it again; the spool goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import json
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from edge.errors import EdgeError, SetupError
+from edge.outlet import Outlet, Source
+from edge.publish import Publisher
+from edge.settings import Settings
+from edge.sources import make_source
+from edge.spool import Spool
+
+log = logging.getLogger(__name__)
+STATUS_EVERY_S = 0.5
+SPOOL, STATUS, LOCK = "spool.db", "status.json", "agent.lock"
+
+
+class Agent:
+    """Runs one device until `stop` is set. SetupError from the constructor and from `run`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stop = threading.Event()
+        self._data = Path(settings.data)
+        self._lock = lock(self._data)
+        self._spool = Spool(self._data / SPOOL, max_bytes=settings.spool.max_bytes)
+        self._publisher = Publisher(
+            settings.device,
+            self._spool,
+            settings.mqtt,
+            publish=settings.publish,
+            version=version(),
+            said=self._said,
+        )
+        self._outlet = Outlet(self._spool, self._publisher.wake)
+        self._source: Source = make_source(settings)
+        self._failure: EdgeError | OSError | None = None
+        self._thread = threading.Thread(target=self._run_source, name="source", daemon=True)
+        self._source_ended = False
+        self._ill = ""
+
+    def run(self) -> int:
+        """Exit status: 0 when told to stop or done, 1 when something died. SetupError from the source."""
+        self._publisher.start()
+        self._thread.start()
+        try:
+            while not self.stop.wait(STATUS_EVERY_S) and self._well() and not self._finished():
+                self._write_status("running")
+        finally:
+            self.stop.set()
+            self._thread.join(2)
+            self._publisher.stop()
+            self._write_status("ended")
+            self._spool.close()
+            self._lock.close()
+        if isinstance(self._failure, SetupError):
+            raise self._failure
+        return 1 if self._ill else 0
+
+    # ------------------------------------------------------------ watching
+
+    def _well(self) -> bool:
+        """Whether every thread is alive or has ended as it should."""
+        if self._failure is not None:
+            self._ill = f"the source failed: {self._failure}"
+        elif not self._thread.is_alive() and not self._source_ended:
+            self._ill = "the source's thread has died"
+        elif not self._publisher.alive:
+            self._ill = "the publisher's thread has died"
+        if self._ill:
+            log.error("%s; ending, so that a supervisor starts the agent anew", self._ill)
+        return not self._ill
+
+    def _finished(self) -> bool:
+        return self.settings.exit_when_done and self._source_ended and not self._spool.summary().waiting
+
+    def _run_source(self) -> None:
+        try:
+            self._source.run(self._outlet, self.stop)
+            self._source_ended = True
+        except (EdgeError, OSError) as error:
+            self._failure = error
+
+    def _said(self) -> str:
+        """What is wrong, in a few words; empty when all is well."""
+        return "; ".join(filter(None, (self._outlet.trouble, self._source.trouble)))
+
+    def _write_status(self, state: str) -> None:
+        """For `vedette-edge status`. A disk that takes no more must not end the agent."""
+        row = status_row(self.settings, self._spool, self._publisher)
+        row |= {"state": state, "detail": "; ".join(filter(None, (self._said(), self._publisher.trouble)))}
+        part = self._data / (STATUS + ".part")
+        try:
+            part.write_text(json.dumps(row), "utf-8")
+            part.replace(self._data / STATUS)
+        except OSError as error:
+            log.warning("cannot write %s: %s", self._data / STATUS, error.strerror)
+
+
+def status_row(settings: Settings, spool: Spool, publisher: Publisher) -> dict[str, Any]:
+    """What the agent knows of itself, as it stands in status.json. Times in microseconds."""
+    summary = spool.summary()
+    return {
+        "device": settings.device,
+        "source": type(settings.source).__name__.lower(),
+        "pid": os.getpid(),
+        "written": time.time_ns() // 1000,
+        "connected": publisher.connected,
+        "epoch": summary.epoch,
+        "sent": max(publisher.sent, summary.base - 1),
+        "confirmed": summary.base - 1,
+        "waiting": summary.waiting,
+        "oldest": summary.oldest,
+        "bytes": summary.bytes,
+        "dropped": summary.dropped,
+    }
+
+
+def lock(data: Path) -> IO[str]:
+    """The data folder for this process alone. SetupError if another agent has it."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        handle = (data / LOCK).open("a")
+    except OSError as error:
+        raise SetupError(f"{data}: cannot be written: {error.strerror}; name another folder with --data") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise SetupError(f"{data}: another agent is running on it; one device, one agent, one folder") from None
+    return handle
+
+
+def is_running(data: Path) -> bool:
+    """Whether an agent holds the folder's lock now."""
+    try:
+        with (data / LOCK).open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def version() -> str:
+    """The installed version, for the status message."""
+    try:
+        return importlib.metadata.version("vedette")
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,74 @@
+"""What a source is given: the place to put what it saw. Every message is on the disk when `send` returns."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from edge.errors import SpoolError, TooLarge
+from edge.spool import Spool
+from pipeline import wire
+
+log = logging.getLogger(__name__)
+MOST_WAITING = 20_000
+
+
+class Outlet:
+    """Encodes, spools, and wakes the publisher. `trouble` says why something could not be kept, if so."""
+
+    def __init__(self, spool: Spool, wake: Callable[[], None]) -> None:
+        self._spool = spool
+        self._wake = wake
+        self._complained = 0.0
+        self.trouble = ""
+
+    @property
+    def cursor(self) -> str:
+        """Where a source of recorded input stood when the last message was kept."""
+        return self._spool.cursor
+
+    def send(self, kind: str, bodies: Sequence[msgspec.Struct], *, cursor: str | None = None) -> bool:
+        """Keep the bodies; False if the disk or the size forbids it. Then they are lost and counted as dropped."""
+        encoded = [wire.encode_body(body, binary=kind == "frame") for body in bodies]
+        try:
+            self._spool.append(kind, *encoded, cursor=cursor)
+        except (SpoolError, TooLarge) as error:
+            self._complain(str(error))
+            return False
+        self.trouble = ""
+        self._wake()
+        return True
+
+    def wait_for_room(self, stop: threading.Event) -> bool:
+        """For recorded input, which can wait: until the spool has emptied somewhat. False when stopping."""
+        while not stop.is_set():
+            summary = self._spool.summary()
+            if summary.waiting < MOST_WAITING and summary.bytes < self._spool.max_bytes // 2:
+                return True
+            stop.wait(0.05)
+        return False
+
+    def _complain(self, text: str) -> None:
+        """At most once in ten seconds: a full disk must not fill the log as well."""
+        if text != self.trouble or time.monotonic() - self._complained > 10:
+            log.error("not kept: %s", text)
+            self._complained = time.monotonic()
+        self.trouble = text
+
+
+class Source(Protocol):
+    """A camera, a receiver, a file. `run` blocks in a thread of its own until `stop` is set or the input ends.
+
+    It may raise SetupError (a person must mend it) and OSError; what comes and goes it handles itself and says so
+    in `trouble`, which is empty when all is well.
+    """
+
+    @property
+    def trouble(self) -> str: ...
+
+    def run(self, outlet: Outlet, stop: threading.Event) -> None: ...

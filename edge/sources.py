@@ -1,0 +1,32 @@
+"""Which source a configuration names. Each is imported only when it is used: OpenCV alone costs a second."""
+
+from __future__ import annotations
+
+from edge.outlet import Source
+from edge.settings import Camera, DemoCamera, DemoFleet, Gps, Settings, Tracks
+
+
+def make_source(settings: Settings) -> Source:
+    """The source of one agent; nothing is opened yet."""
+    source = settings.source
+    match source:
+        case Tracks():
+            from edge.tracks import TrackSource
+
+            return TrackSource(source)
+        case Camera():
+            from edge.camera import CameraSource
+
+            return CameraSource(source)
+        case Gps():
+            from edge.gps import GpsSource
+
+            return GpsSource(source, settings.device)
+        case DemoFleet():
+            from edge.demo.sources import FleetSource
+
+            return FleetSource(source)
+        case DemoCamera():
+            from edge.demo.sources import SceneSource
+
+            return SceneSource(source)

@@ -1,0 +1,69 @@
+"""What `vedette-edge status` shows: the spool as it lies on the disk, and what the agent last said of itself."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from edge.agent import SPOOL, STATUS, is_running
+from edge.errors import SetupError
+from pipeline import wire
+from pipeline.message import SECOND
+
+
+def read(data: Path) -> dict[str, Any]:
+    """One device's numbers; times as RFC 3339. SetupError if no agent has ever run on the folder.
+
+    The numbers of the spool are of this moment; `sent`, `connected` and `detail` are the agent's last words.
+    """
+    try:
+        row: dict[str, Any] = json.loads((data / STATUS).read_text("utf-8"))
+    except FileNotFoundError:
+        raise SetupError(f"{data}: no agent has run here; start one with vedette-edge run CONFIG") from None
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{data / STATUS}: cannot be read: {error}") from None
+    row |= _spool(data / SPOOL)
+    row["sent"] = max(row["sent"], row["confirmed"])
+    row["running"] = is_running(data)
+    row["connected"] = row["connected"] and row["running"]
+    oldest = row["oldest"]
+    row["oldest_age_s"] = None if oldest is None else round(time.time() - oldest / SECOND, 1)
+    row["oldest"] = None if oldest is None else wire.rfc3339(oldest)
+    row["written"] = wire.rfc3339(row["written"])
+    return row
+
+
+def _spool(path: Path) -> dict[str, Any]:
+    """Numbers of the spool, read beside a running agent; empty when the file cannot be read."""
+    query = """SELECT meta.epoch, meta.last, meta.dropped, (SELECT count(*) FROM message),
+                      (SELECT min(seq) FROM message), (SELECT at FROM message ORDER BY seq LIMIT 1) FROM meta"""
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
+        try:
+            epoch, last, dropped, waiting, base, oldest = db.execute(query).fetchone()
+        finally:
+            db.close()
+    except sqlite3.Error:
+        return {}
+    confirmed = (last + 1 if base is None else base) - 1
+    return {"epoch": epoch, "confirmed": confirmed, "waiting": waiting, "oldest": oldest, "dropped": dropped}
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """`tower-1: 812 sent, 812 confirmed, 0 waiting, oldest -` and what is wrong, if something is."""
+    age = row["oldest_age_s"]
+    oldest = "-" if age is None else f"{age:.0f} s"
+    numbers = f"{row['sent']} sent, {row['confirmed']} confirmed, {row['waiting']} waiting, oldest {oldest}"
+    dropped = f", {row['dropped']} dropped" if row["dropped"] else ""
+    return f"{row['device']}: {numbers}{dropped}{_how(row)}"
+
+
+def _how(row: dict[str, Any]) -> str:
+    if not row["running"]:
+        return f" (not running since {row['written']})"
+    if not row["connected"]:
+        return f" (running, not connected: {row['detail'] or 'no reason known'})"
+    return f" ({row['detail']})" if row["detail"] else ""

@@ -1,0 +1,273 @@
+"""Publishing: a pure window, and go-back-N against a real broker that loses, forgets and dies."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge.publish import Publisher, Window
+from edge.settings import Mqtt, Publish
+from edge.spool import ENVELOPE, Spool
+from pipeline import wire
+from pipeline.message import Frame, Receipt
+from tests.far_side import FarSide
+from tests.live.process import wait_until
+from tests.live.servers import Mosquitto, Nats
+
+BODY = b'{"fixes":[]}'
+
+# ---------------------------------------------------------------- the window
+
+
+def filled(window: Window, number: int, now: float = 0.0) -> Window:
+    for _ in range(number):
+        window.sent(window.next, 10, now)
+    return window
+
+
+def test_the_window_is_bounded_in_messages_and_in_bytes() -> None:
+    assert filled(Window(1, most=5), 3).room == 2
+    assert filled(Window(1, most=50, most_bytes=30), 2).room == 48
+    assert filled(Window(1, most=50, most_bytes=30), 3).room == 0
+
+
+def test_a_receipt_makes_room_and_never_moves_back() -> None:
+    window = filled(Window(1, most=5), 5)
+    window.confirmed(4, now=1.0)
+    assert (window.base, window.next, window.room) == (4, 6, 3)
+    window.confirmed(2, now=1.0)
+    assert window.base == 4
+
+
+def test_what_gave_way_in_the_spool_is_passed_over() -> None:
+    window = filled(Window(1), 3)
+    window.confirmed(10, now=1.0)
+    assert (window.base, window.next) == (10, 10)
+
+
+def test_asked_again_goes_back_once_for_each_hole() -> None:
+    window = filled(Window(1), 9)
+    assert window.asked_again(4, now=1.0)
+    assert window.next == 4
+    filled(window, 5, now=1.1)
+    assert not window.asked_again(4, now=1.2), "its word crossed ours"
+    assert window.asked_again(4, now=9.0)
+    assert not window.asked_again(4, now=9.1), "nothing beyond it has been sent"
+
+
+def test_asked_for_what_is_confirmed_it_sends_from_its_base() -> None:
+    window = filled(Window(1), 9)
+    window.confirmed(5, now=0.0)
+    window.asked_again(2, now=1.0)
+    assert window.next == 5
+
+
+def test_patience_doubles_while_nothing_helps_and_returns_with_a_receipt() -> None:
+    window = filled(Window(1, patience_s=5.0), 2)
+    overdue = []
+    for now in range(1, 40):
+        if window.overdue(now):
+            overdue.append(now)
+            window.rewind(window.base, now)
+            filled(window, 2, now)
+    assert overdue == [5, 15, 35]
+    window.confirmed(2, now=40.0)
+    assert not window.overdue(44.0)
+    assert window.overdue(45.0)
+
+
+def test_nothing_sent_is_never_overdue() -> None:
+    assert not Window(1).overdue(1e9)
+
+
+# ---------------------------------------------------------------- against real brokers
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Iterator[Callable[..., Publisher]]:
+    started: list[Publisher] = []
+
+    def make(device: str, port: int, spool: Spool | None = None, **mqtt: object) -> Publisher:
+        table = Mqtt(port=port, back_off_max_s=1.0, **mqtt)  # type: ignore[arg-type]
+        settings = Publish(window=50, in_flight=20, receipt_timeout_s=1.0, status_s=1.0)
+        spool = spool or Spool(tmp_path / f"{device}.db")
+        one = Publisher(device, spool, table, publish=settings, version="7", said=lambda: "a word")
+        one.start()
+        started.append(one)
+        return one
+
+    yield make
+    for one in started:
+        one.stop()
+
+
+Make = Callable[..., Publisher]
+
+
+def emptied(spool: Spool, seconds: float = 20) -> None:
+    wait_until(lambda: not spool.summary().waiting, seconds, "an empty spool")
+
+
+def test_everything_arrives_in_order_and_the_spool_empties(nats: Nats, tmp_path: Path, publisher: Make) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.append("position", *(b'{"until":%d}' % i for i in range(300)))
+    with FarSide(nats.mqtt_port, "order") as far:
+        one = publisher("order", nats.mqtt_port, spool)
+        far.wait_for(300)
+        emptied(spool)
+        spool.append("frame", b"\x81\xa2at\x01")
+        one.wake()
+        far.wait_for(301)
+        assert [row[1] for row in far.taken] == list(range(1, 302))
+        assert [row[3] for row in far.taken[:300]] == [b'{"until":%d}' % i for i in range(300)]
+        assert far.taken[300][2:] == ("frame", b"\x81\xa2at\x01")
+        assert (far.problems, one.sent) == ([], 301)
+
+
+def test_lost_messages_are_sent_again_from_the_hole(nats: Nats, tmp_path: Path, publisher: Make) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with FarSide(nats.mqtt_port, "holes", lose=lambda n: n % 37 == 0) as far:
+        publisher("holes", nats.mqtt_port, spool)
+        spool.append("position", *[BODY] * 200)
+        far.wait_for(200)
+        assert [row[1] for row in far.taken] == list(range(1, 201))
+        emptied(spool)
+
+
+def test_without_receipts_the_window_stays_bounded_and_all_is_sent_again(
+    nats: Nats, tmp_path: Path, publisher: Make
+) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with FarSide(nats.mqtt_port, "mute") as far:
+        far.mute = True
+        publisher("mute", nats.mqtt_port, spool)
+        spool.append("position", *[BODY] * 200)
+        wait_until(lambda: far.twice >= 50, 10, "sending again")
+        assert len(far.taken) == 50, "no more than the window"
+        far.mute = False
+        far.wait_for(200)
+        emptied(spool)
+
+
+def test_a_far_side_that_forgot_everything_gets_the_stream_from_base(
+    nats: Nats, tmp_path: Path, publisher: Make
+) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with FarSide(nats.mqtt_port, "forgot") as far:
+        one = publisher("forgot", nats.mqtt_port, spool)
+        for i in range(100):
+            spool.append("position", BODY)
+            one.wake()
+            if i in (30, 60):
+                far.restart()
+        far.wait_for(100)
+        emptied(spool)
+        seqs = [row[1] for row in far.once()]
+        assert seqs == list(range(1, 101))
+
+
+def test_a_broker_killed_in_the_middle_loses_nothing(tmp_path: Path, publisher: Make) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with Nats() as nats, FarSide(nats.mqtt_port, "outage") as far:
+        one = publisher("outage", nats.mqtt_port, spool)
+        for i in range(300):
+            spool.append("position", b'{"until":%d}' % i)
+            one.wake()
+            if i == 120:
+                nats.kill()
+                wait_until(lambda: not one.connected, 5, "noticing the outage")
+                assert "127.0.0.1" in one.trouble
+            if i == 200:
+                nats.start()
+        far.wait_for(300, 30)
+        emptied(spool)
+        once = far.once()
+        assert [row[1] for row in once] == list(range(1, 301))
+        assert [row[3] for row in once] == [b'{"until":%d}' % i for i in range(300)]
+
+
+def test_a_restored_spool_does_not_lose_its_new_messages(nats: Nats, tmp_path: Path, publisher: Make) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with FarSide(nats.mqtt_port, "restored") as far:
+        far._next[spool.epoch] = 50  # it has had 49 messages of this epoch; the copy knows of none
+        spool.append("position", *[BODY] * 10)
+        first = spool.epoch
+        publisher("restored", nats.mqtt_port, spool)
+        far.wait_for(10)
+        assert spool.epoch > first
+        assert [row[:2] for row in far.taken] == [(spool.epoch, i) for i in range(1, 11)]
+        emptied(spool)
+
+
+def test_status_online_with_numbers_offline_at_the_end_lost_when_cut_off(
+    nats: Nats, tmp_path: Path, publisher: Make
+) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with FarSide(nats.mqtt_port, "status") as far:
+        far.mute = True
+        spool.append("position", BODY)
+        one = publisher("status", nats.mqtt_port, spool)
+        wait_until(lambda: len(far.statuses) >= 2, 10, "the second status")
+        status = far.statuses[-1]
+        assert (status.state, status.waiting, status.detail, status.version) == ("online", 1, "a word", "7")
+        assert status.oldest is not None and abs(status.oldest / 1e6 - time.time()) < 20
+        one._link._client._sock_close()  # type: ignore[union-attr]  # the cable is pulled
+        wait_until(lambda: any(s.state == "lost" for s in far.statuses), 10, "the last will")
+        wait_until(lambda: far.statuses[-1].state == "online", 10, "the agent's return")
+        one.stop()
+        wait_until(lambda: far.statuses[-1].state == "offline", 5, "the goodbye")
+
+
+def test_a_receipt_that_is_no_receipt_harms_nothing(nats: Nats, tmp_path: Path, publisher: Make) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with FarSide(nats.mqtt_port, "noise") as far:
+        one = publisher("noise", nats.mqtt_port, spool)
+        wait_until(lambda: one.connected, 5, "the connection")
+        other = paho.Client(CallbackAPIVersion.VERSION2)
+        other.connect("127.0.0.1", nats.mqtt_port)
+        other.loop_start()
+        for payload in (b"", b"\xff\xfe", b"{", b'{"epoch":1,"seq":99}', msgspec.json.encode(Receipt(5, 7, True))):
+            other.publish(wire.topic("noise", "receipt"), payload, qos=1).wait_for_publish(5)
+        other.disconnect()
+        other.loop_stop()
+        spool.append("position", BODY)
+        one.wake()
+        far.wait_for(1)
+        assert one.alive
+
+
+def test_a_message_of_the_largest_size_passes_the_embedded_broker(
+    nats: Nats, tmp_path: Path, publisher: Make
+) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    device = "d" * 63
+    bare = len(wire.encode_body(Frame(1, b""), binary=True))
+    body = wire.encode_body(Frame(1, b"x" * (wire.MAX_PAYLOAD - ENVELOPE - bare - 4)), binary=True)
+    assert len(body) > wire.MAX_PAYLOAD - ENVELOPE - 4
+    spool.append("frame", body)
+    with FarSide(nats.mqtt_port, device) as far:
+        publisher(device, nats.mqtt_port, spool)
+        far.wait_for(1)
+        assert far.taken[0][3] == body
+
+
+def test_tls_and_password(tmp_path: Path, publisher: Make) -> None:
+    with Mosquitto(users={"tower": "word"}, tls=True) as broker:
+        spool = Spool(tmp_path / "spool.db")
+        spool.append("position", BODY)
+        wrong = publisher(
+            "tower", broker.port, spool, username="tower", password="no", tls=True, ca_file=str(broker.ca)
+        )
+        wait_until(lambda: "refuses the connection" in wrong.trouble, 10, "the refusal")
+        wrong.stop()
+        right = publisher(
+            "tower", broker.port, spool, username="tower", password="word", tls=True, ca_file=str(broker.ca)
+        )
+        wait_until(lambda: right.sent == 1, 10, "the connection")
+        right.stop()
+        stranger = publisher("tower", broker.port, spool, username="tower", password="word", tls=True)
+        wait_until(lambda: "certificate" in stranger.trouble, 10, "the certificate's refusal")
