@@ -1,0 +1,190 @@
+"""rules.toml → rules. `load` checks everything and names line, rule, key, reason and fix of each mistake.
+
+rules.toml ─► tables (spec.KINDS) ─► RuleSet ─► telemetry(fleet)   over Moves
+              fences (GeoJSON)                  devices()          over DeviceRecord
+                                                sightings(scores)  over ScoredFrame
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipeline.message import SECOND, digest
+from pipeline.ports import UserError
+from pipeline.rules import geofence, sighting, silence, speed
+from pipeline.rules.fences import Fence, FenceError, load_fences
+from pipeline.rules.fleet import Fleet
+from pipeline.rules.head import Head, Scope
+from pipeline.rules.spec import (
+    Common,
+    DeviceSilenceSpec,
+    GeofenceSpec,
+    SightingSpec,
+    SilenceSpec,
+    SpeedSpec,
+    Units,
+    severity,
+)
+from pipeline.rules.tables import Finding, RulesError, near, read_tables
+
+HOLD = 0.6
+"""Part of the open score at which a detection still holds an episode, where the rule names none."""
+
+C = TypeVar("C", bound=Common)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The enabled rules of a file. `version` stands for the whole, `versions` for each rule, by name."""
+
+    path: Path
+    specs: tuple[Common, ...]
+    fences: Mapping[str, tuple[Fence, ...]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        return digest(*sorted(self.versions.items()))[:8]
+
+    def telemetry(self, fleet: Fleet | None = None) -> list[tuple[Any, type[Any]]]:
+        """Rules over `Moves`, each with the type of its state. All geofences are one rule with one index."""
+        rules: list[tuple[Any, type[Any]]] = []
+        fenced = [self._fence_rule(spec, fleet) for spec in self._of(GeofenceSpec)]
+        if fenced:
+            rules.append((geofence.Geofence(fenced), geofence.State))
+        for fast in self._of(SpeedSpec):
+            rules.append((speed.Speed(self._head(fast, fleet), _speed_limit(fast)), speed.State))
+        for quiet in self._of(SilenceSpec):
+            rule = silence.UnitSilence(self._head(quiet, fleet), _micros(quiet.limit_s))
+            rules.append((rule, silence.UnitState))
+        return rules
+
+    def devices(self) -> list[tuple[Any, type[Any]]]:
+        """Rules over `DeviceRecord`, each with the type of its state."""
+        return [
+            (silence.DeviceSilence(self._head(spec), _micros(spec.limit_s)), silence.DeviceState)
+            for spec in self._of(DeviceSilenceSpec)
+        ]
+
+    def sightings(self, thresholds: Mapping[str, float]) -> list[tuple[Any, type[Any]]]:
+        """Rules over `ScoredFrame`, each with the type of its state. `thresholds` are the model card's, by label.
+
+        Raises UserError for a label that the model does not know.
+        """
+        return [
+            (sighting.Sighting(self._head(spec), self._confirmation(spec, thresholds)), sighting.State)
+            for spec in self._of(SightingSpec)
+        ]
+
+    def groups(self) -> dict[str, list[str]]:
+        """The groups that rules name, by rule."""
+        return {spec.name: spec.groups for spec in self.specs if isinstance(spec, Units) and spec.groups}
+
+    # -------------------------------------------------------------- from tables to rules
+
+    def _of(self, kind: type[C]) -> list[C]:
+        return [spec for spec in self.specs if isinstance(spec, kind)]
+
+    def _head(self, spec: Common, fleet: Fleet | None = None) -> Head:
+        scope = Scope(_names(spec), spec.groups if isinstance(spec, Units) else (), fleet)
+        return Head(
+            spec.name, spec.kind, severity=severity(spec), version=self.versions.get(spec.name, ""), scope=scope
+        )
+
+    def _fence_rule(self, spec: GeofenceSpec, fleet: Fleet | None) -> geofence.FenceRule:
+        return geofence.FenceRule(
+            self._head(spec, fleet), spec.on, self.fences.get(spec.name, ()), _micros(spec.dwell_s)
+        )
+
+    def _confirmation(self, spec: SightingSpec, thresholds: Mapping[str, float]) -> sighting.Confirmation:
+        if spec.label not in thresholds:
+            known = ", ".join(sorted(thresholds)) or "nothing"
+            raise UserError(
+                f"{self.path}: rule {spec.name}: label {spec.label!r} is not one the model sees: it sees {known}"
+            )
+        open_score = spec.open_score if spec.open_score is not None else thresholds[spec.label]
+        return sighting.Confirmation(
+            label=spec.label,
+            open_score=open_score,
+            hold_score=spec.hold_score if spec.hold_score is not None else round(open_score * HOLD, 4),
+            persist=_micros(spec.persist_s),
+            min_hits=spec.min_hits,
+            min_share=spec.min_share,
+            close=_micros(spec.close_s),
+            close_frames=spec.close_frames,
+            max_gap=_micros(spec.max_gap_s),
+        )
+
+
+def _micros(seconds: float) -> int:
+    return round(seconds * SECOND)
+
+
+def _names(spec: Common) -> list[str]:
+    """The patterns of the subjects a rule is about."""
+    for key in ("units", "devices", "cameras"):
+        if hasattr(spec, key):
+            return list(getattr(spec, key))
+    return []
+
+
+def _speed_limit(spec: SpeedSpec) -> speed.SpeedLimit:
+    limit, hold, gap = spec.metres_a_second, _micros(spec.min_duration_s), _micros(spec.max_gap_s)
+    return speed.SpeedLimit(limit, hold, spec.hysteresis, gap)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def load(path: Path) -> RuleSet:
+    """The rules of a file. Raises RulesError, whose `findings` hold every mistake, not only the first."""
+    rules, findings = inspect(path)
+    if findings:
+        raise RulesError(findings)
+    return rules
+
+
+def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
+    """The rules that can be made of the file, and all that is wrong with it."""
+    tables, findings = read_tables(path)
+    fences: dict[str, tuple[Fence, ...]] = {}
+    specs, versions = [], {}
+    for table in tables:
+        spec = table.spec
+        if isinstance(spec, GeofenceSpec):
+            fences[spec.name], mistakes = _fences(path.parent, spec)
+            findings += [table.finding(*mistake) for mistake in mistakes]
+        if spec.enabled:
+            specs.append(spec)
+        versions[spec.name] = _version(path.parent, spec)
+    return RuleSet(path, tuple(specs), fences, versions), findings
+
+
+def _version(folder: Path, spec: Common) -> str:
+    """Changes with the rule's table and with the content of its fence files, not with where they lie."""
+    contents = []
+    for name in spec.files if isinstance(spec, GeofenceSpec) else ():
+        file = folder / name
+        contents.append(hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "")
+    return digest(msgspec.json.encode(spec, order="deterministic").decode(), *contents)[:8]
+
+
+def _fences(folder: Path, spec: GeofenceSpec) -> tuple[tuple[Fence, ...], list[tuple[str, str, str]]]:
+    """The fences of a rule, and (key, reason, fix) of what is wrong with them."""
+    fences: list[Fence] = []
+    for name in spec.files:
+        try:
+            fences += load_fences(folder / name, repair=spec.repair, source=name)
+        except FenceError as error:
+            return (), [("fences", f"{error.where}: {error.reason}", error.fix)]
+    ids = {fence.id for fence in fences}
+    unknown = [
+        ("only", f"no fence {name!r} in {spec.fences}", near(name, ids)) for name in spec.only if name not in ids
+    ]
+    return tuple(f for f in fences if not spec.only or f.id in spec.only), unknown
