@@ -1,0 +1,94 @@
+"""Things drawn into training pictures: smoke far away (with its box), and lamps that are not fire (without)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from data import Picture
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Mask = NDArray[np.float32]  # [h,w] opacity in 0..1
+LEAST_CONTRAST = 7.0  # grey levels: smoke that nobody could see would teach the net to guess
+TRIES = 4
+
+
+def plume(rng: Generator, high: int = 128, wide: int = 128) -> NDArray[np.float32]:
+    """Opacity [high,wide] of a smoke plume rising from the bottom: puffs that widen, drift and thin out."""
+    lean, spread = rng.uniform(-0.7, 0.7), rng.uniform(0.1, 0.4)
+    y, x = np.mgrid[0:high, 0:wide].astype(np.float32)
+    alpha = np.zeros((high, wide), np.float32)
+    for _ in range(int(rng.integers(15, 60))):
+        age = rng.random()
+        radius = (0.04 + spread * age * rng.uniform(0.5, 1.0)) * wide / 2
+        cx = wide / 2 + (lean * age**1.3 + rng.normal(0, 0.08) * age) * wide / 2
+        cy = high * (1 - 0.95 * age)
+        alpha += rng.uniform(0.2, 0.9) * (1 - 0.6 * age) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / radius**2)
+    alpha = 1 - np.exp(-alpha * (0.4 + 1.2 * noise(rng, high, wide)))
+    box = tight(alpha)
+    return alpha[box[1] : box[3] + 1, box[0] : box[2] + 1]
+
+
+def noise(rng: Generator, high: int, wide: int) -> NDArray[np.float32]:
+    """Cloud-like noise in 0..1: sums of blurred grids, each twice as fine and half as strong."""
+    total = np.zeros((high, wide), np.float32)
+    for octave in range(2, 7):
+        grid = rng.random((2**octave, 2**octave), np.float32)
+        total += cv2.resize(grid, (wide, high), interpolation=cv2.INTER_CUBIC) / 2 ** (octave - 2)
+    return (total - total.min()) / (total.max() - total.min())
+
+
+def tight(alpha: Mask) -> NDArray[np.int64]:
+    """Corners x1, y1, x2, y2 around what can be seen of an opacity mask."""
+    seen = alpha > 0.2 * alpha.max()
+    cols, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
+    return np.array([cols[0], rows[0], cols[-1] + 1, rows[-1] + 1])
+
+
+def paste_plume(area: Picture, mask: Mask, rng: Generator) -> NDArray[np.int64] | None:
+    """Draw a plume into `area`, in place: small, thin, pale or dark. Its box; None where it would not be seen."""
+    height, width = area.shape[:2]
+    high = int(np.exp(rng.uniform(np.log(10), np.log(0.55 * height))))
+    wide = max(5, int(high * mask.shape[1] / mask.shape[0] * np.exp(rng.uniform(-0.5, 0.5))))
+    if wide >= width or high >= height:
+        return None
+    x, y = int(rng.integers(width - wide)), int((height - high) * rng.beta(1.6, 2.0))
+    alpha = cv2.resize(mask, (wide, high), interpolation=cv2.INTER_AREA)
+    alpha = (alpha[:, ::-1] if rng.random() < 0.5 else alpha) * rng.uniform(0.3, 0.95)
+    region, shade = area[y : y + high, x : x + wide], 1 + 0.4 * (noise(rng, high, wide) - 0.5)
+    for _ in range(TRIES):
+        drawn = region.copy()
+        blend(drawn, alpha, smoke_colour(float(region.mean()), rng) * shade[..., None])
+        change = np.abs(drawn.astype(np.int16) - region).mean(2)
+        if change[alpha > 0.3 * alpha.max()].mean() >= LEAST_CONTRAST:
+            region[:] = drawn
+            return tight(alpha) + np.array([x, y, x, y])
+    return None
+
+
+def smoke_colour(bright: float, rng: Generator) -> NDArray[np.float32]:
+    """BGR: mostly paler than what is behind it, sometimes dark; nearly without colour."""
+    level = rng.uniform(100, 245) if rng.random() < 0.7 else rng.uniform(0.2, 0.7) * bright
+    return np.clip(level + rng.normal(0, 5, 3) + rng.uniform(-8, 8) * np.array([1, 0, -1]), 8, 250).astype(
+        np.float32
+    )
+
+
+def lamps(image: Picture, rng: Generator) -> None:
+    """Glows that are not fire, drawn in place: head lights, street lamps, a low sun."""
+    size = min(image.shape[:2])
+    for _ in range(int(rng.integers(1, 6))):
+        radius = int(np.exp(rng.uniform(np.log(4), np.log(0.12 * size))))
+        x, y = rng.integers(radius, size - radius, 2)
+        axis = np.arange(-radius, radius) / radius
+        away = np.hypot(*np.meshgrid(axis, axis)).astype(np.float32)
+        alpha = np.clip(1.2 * (1 - away).clip(0) ** rng.uniform(0.7, 2.5), 0, 1) * (away < 1)
+        warm = rng.uniform(0, 1)
+        colour = np.array([255 - 130 * warm, 255 - 60 * warm, 255], np.float32)
+        blend(image[y - radius : y + radius, x - radius : x + radius], alpha, colour)
+
+
+def blend(region: Picture, alpha: Mask, colour: NDArray[np.float32]) -> None:
+    """Mix a colour (or one a pixel) into a region, in place, by opacity."""
+    share = alpha[..., None]
+    region[:] = (region * (1 - share) + colour * share).clip(0, 255).astype(np.uint8)
