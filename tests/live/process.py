@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -68,6 +68,7 @@ class Server:
 
     ready_seconds = 60.0  # bounded, and wide enough for two busy cores
     stop_signal = signal.SIGTERM
+    environment: Mapping[str, str] | None = None  # instead of the tests' own
     user: str | None = None  # run as another user than root (PostgreSQL refuses root)
 
     def __init__(self) -> None:
@@ -112,6 +113,7 @@ class Server:
             self.child = subprocess.Popen(
                 [str(part) for part in self.command()],
                 cwd=self.folder,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

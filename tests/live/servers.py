@@ -186,10 +186,10 @@ class InfluxDB(Server):
 
     org, bucket = "vedette", "vedette"
 
-    def __init__(self) -> None:
+    def __init__(self, *, token: str = "") -> None:
         super().__init__()
         self.port = free_port()
-        self.token = os.urandom(24).hex()
+        self.token = token or os.urandom(24).hex()
         self.binary = self.folder
 
     @property

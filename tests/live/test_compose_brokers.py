@@ -1,7 +1,6 @@
-"""What docker-compose.yml starts, started here: its brokers' own configuration on real brokers of this machine."""
+"""The brokers of docker-compose.yml with the configuration that is shipped for them."""
 
 import asyncio
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,46 +12,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from pipeline import topics
 from pipeline.settings import Log, Settings
-from tests.conftest import ROOT, started
+from tests.conftest import started
 from tests.live.process import wait_until
-from tests.live.servers import Kafka, Mosquitto
-
-CONFIG = ROOT / "config"
+from tests.live.servers import Kafka
+from tests.live.shipped import ShippedKafka, ShippedMosquitto, make_secrets
 
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder filled by make_secrets.py, with one device more."""
-    folder = tmp_path_factory.mktemp("secrets")
-    runpy.run_path(str(CONFIG / "compose" / "make_secrets.py"))["make"](folder, ["mast-7"])
-    return folder
-
-
-class ShippedMosquitto(Mosquitto):
-    """mosquitto with config/mosquitto, only its folders and its port replaced."""
-
-    def __init__(self, secrets: Path) -> None:
-        super().__init__()
-        self.secrets = secrets
-
-    def prepare(self) -> None:
-        super().prepare()
-        text = (CONFIG / "mosquitto" / "mosquitto.conf").read_text()
-        text = text.replace("listener 1883", f"listener {self.port} {self.host}\nuser root")
-        text = text.replace("/run/secrets", str(self.secrets)).replace("/mosquitto/data", str(self.folder))
-        text = text.replace("/mosquitto/config", str(CONFIG / "mosquitto"))
-        (self.folder / "mosquitto.conf").write_text(text)
-
-
-class ShippedKafka(Kafka):
-    """Kafka with config/kafka, only its folder, its ports and its advertised name replaced."""
-
-    def properties(self) -> str:
-        text = (CONFIG / "kafka" / "server.properties").read_text()
-        text = text.replace("9092", str(self.port)).replace("9093", str(self.controller_port))
-        text = text.replace("PLAINTEXT://kafka:", "PLAINTEXT://127.0.0.1:").replace("localhost", "127.0.0.1")
-        text = text.replace("PLAINTEXT://:", "PLAINTEXT://127.0.0.1:")
-        return text.replace("/var/lib/kafka/data", str(self.folder / "data"))
+    return make_secrets(tmp_path_factory.mktemp("secrets"), "mast-7")
 
 
 @pytest.fixture(scope="module")
