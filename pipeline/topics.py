@@ -1,7 +1,7 @@
 """Makes every topic of ours, on either engine; nothing relies on topics that create themselves.
 
-Partitions: positions, frames and readings have `log.partitions`, the others one. On JetStream the topics share
-`log.max_bytes` (frames have their own limit), so that the log as a whole fits the server's `max_file`.
+Partitions: positions, frames and readings have `log.partitions`, the others one. Each topic keeps `log.max_bytes`
+(frames: `log.frames_max_bytes`), spread over its partitions; the oldest records give way.
 """
 
 from __future__ import annotations
@@ -21,15 +21,6 @@ from pipeline.settings import Log, Settings
 
 SPREAD = (wire.POSITIONS, wire.FRAMES, wire.READINGS)
 SINGLE = (wire.DEVICES, wire.SIGNALS, wire.ALARMS, wire.QUARANTINE)
-SHARES: Mapping[str, float] = {
-    wire.POSITIONS: 0.6,
-    wire.READINGS: 0.1,
-    wire.DEVICES: 0.05,
-    wire.SIGNALS: 0.1,
-    wire.ALARMS: 0.05,
-    wire.QUARANTINE: 0.1,
-}
-"""Of `log.max_bytes`, for every topic but frames."""
 MAX_RECORD = wire.MAX_PAYLOAD + 65_536
 """Bytes of the largest record: a full MQTT payload and the names the bridge adds."""
 PATIENCE_S = 5.0
@@ -42,8 +33,8 @@ def partitions(topic: str, log: Log) -> int:
 
 def max_bytes(topic: str, log: Log) -> int:
     """Bytes that one partition of `topic` may keep; the oldest records give way."""
-    total = log.frames_max_bytes if topic == wire.FRAMES else SHARES[topic] * log.max_bytes
-    return max(int(total / partitions(topic, log)), MAX_RECORD)
+    total = log.frames_max_bytes if topic == wire.FRAMES else log.max_bytes
+    return max(total // partitions(topic, log), MAX_RECORD)
 
 
 def log_bytes(log: Log) -> int:
@@ -89,13 +80,14 @@ async def _quiet(_error: Exception) -> None:
 
 
 async def _ensure_streams(context: JetStreamContext, topic: str, log: Log) -> None:
+    """Partition 0 is made last: where it is, all are, and a start cut short in between can be repeated."""
     count = partitions(topic, log)
     if await _exists(context, stream_name(topic, count)):
         raise _changed(topic, "more", count)
     found = [await _exists(context, stream_name(topic, n)) for n in range(count)]
     if found[0] and not all(found):
         raise _changed(topic, str(found.index(False)), count)
-    for n in range(count):
+    for n in reversed(range(count)):
         config = _stream(topic, n, log)
         await (context.update_stream(config) if found[n] else context.add_stream(config))
 
