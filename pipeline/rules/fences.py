@@ -194,18 +194,24 @@ def _polygon(rings: Any, where: str, repair: bool) -> shapely.Geometry:
     if not isinstance(rings, list) or not rings:
         raise FenceError(where, "a part has no ring", "draw it again, or remove it")
     shell, *holes = (_ring(ring, where) for ring in rings)
-    polygon = shapely.polygons(shell, holes=holes or None)
-    expected = _signed_area(shell) - sum(map(_signed_area, holes))
-    if expected <= 0:
-        raise FenceError(where, "encloses nothing", "draw it again, or remove it")
+    polygon = shapely.Polygon(shell, holes)
     if shapely.is_valid(polygon):
         return polygon
     area = shapely.make_valid(polygon)
-    if abs(area.area - expected) > CROSSING * expected and not repair:
-        place = shapely.is_valid_reason(polygon).partition("[")[2].rstrip("]").split()
-        at = f"near {float(place[1]):.6f}, {float(place[0]):.6f}" if len(place) == 2 else "somewhere"
-        raise FenceError(where, f"crosses itself {at} (latitude, longitude)", "mend it, or set repair = true")
+    if area.area == 0:
+        raise FenceError(where, "encloses nothing", "draw it again, or remove it")
+    expected = _signed_area(shell) - sum(map(_signed_area, holes))
+    if abs(area.area - expected) > CROSSING * area.area and not repair:
+        raise FenceError(where, _crossing(polygon), "mend it, or set repair = true")
     return area
+
+
+def _crossing(polygon: shapely.Geometry) -> str:
+    """What shapely finds first, and where; its own words are `Self-intersection[lon lat]`."""
+    what, _, place = shapely.is_valid_reason(polygon).partition("[")
+    what = "crosses itself" if "intersection" in what else what.lower()
+    lon, _, lat = place.rstrip("]").partition(" ")
+    return f"{what} near {float(lat):.6f}, {float(lon):.6f} (latitude, longitude)" if lat else what
 
 
 def _signed_area(ring: Floats) -> float:
