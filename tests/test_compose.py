@@ -12,10 +12,12 @@ import pytest
 import yaml
 
 import edge.settings
+from edge.demo.fleet import units
 from pipeline import settings
 from pipeline.__main__ import COMMANDS
 from pipeline.cli.health import PARTS
 from pipeline.cli.worker import command as worker
+from pipeline.rules.fleet import load_fleet
 from tests.conftest import ROOT, skip_or_fail
 from tests.live import install
 
@@ -91,7 +93,7 @@ def test_secrets_come_from_files(service: Service) -> None:
     given = set(service.get("secrets", []))
     for key, value in service.get("environment", {}).items():
         assert not re.search(r"://[^/]*:[^/]*@", value), f"{key} holds a password"
-        if re.search("PASSWORD|TOKEN|SECRET|_FILE$", key):
+        if re.search("PASSWORD|TOKEN|SECRET|(ALARMS|STATE)_URL", key):
             assert key.endswith("_FILE"), f"{key} is given in the file"
             assert Path(value).parent == Path("/run/secrets")
             assert Path(value).name in given
@@ -135,6 +137,11 @@ def test_the_settings_load(service: Service, secrets: Path) -> None:
     assert loaded.alarms.url.startswith("postgresql+psycopg://vedette:")
     assert loaded.alarms.url == loaded.state.url
     assert loaded.data == "/var/lib/vedette"
+
+
+def test_the_simulated_fleet_is_enrolled() -> None:
+    """Nobody else's tracks are kept."""
+    assert load_fleet(ROOT / "config" / "compose" / "fleet.csv").units == set(units())
 
 
 @each_part

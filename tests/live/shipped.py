@@ -63,7 +63,7 @@ class Part(Server):
     def __init__(self, name: str, places: Mapping[str, str], also: Mapping[str, str]) -> None:
         super().__init__()
         self.service: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
-        self.places = {**places, "/var/lib/vedette": str(self.folder)} if "edge" in name else dict(places)
+        self.places = {**places, **self.mounts()}
         given = {key: self.here(value) for key, value in self.service["environment"].items()}
         self.environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "HOME": str(self.folder), **given, **also}
 
@@ -73,14 +73,23 @@ class Part(Server):
             text = text.replace(there, place)
         return text
 
-    def prepare(self) -> None:
-        """Copy mounted settings files beside each other, their own places replaced."""
-        for volume in self.service["volumes"]:
-            source, target = volume.split(":")[:2]
+    def mounts(self) -> dict[str, str]:
+        """Where mounted files and volumes are here: in the project, or for an edge agent's own volume in `folder`."""
+        places = {}
+        for source, target in (volume.split(":")[:2] for volume in self.service["volumes"]):
             if source.startswith("./"):
-                copy = self.folder / Path(target).name
-                copy.write_text(self.here((ROOT / source).read_text()))
-                self.places[target] = str(copy)
+                places[target] = str(ROOT / source)
+            elif source != "vedette":
+                places[target] = str(self.folder)
+        return places
+
+    def prepare(self) -> None:
+        """Copy an edge agent's settings, whose data folder is another here."""
+        for there, file in list(self.places.items()):
+            if there.endswith(".toml"):
+                copy = self.folder / Path(file).name
+                copy.write_text(self.here(Path(file).read_text()))
+                self.places[there] = str(copy)
 
     def command(self) -> Sequence[str]:
         program, *rest = self.service["command"]
