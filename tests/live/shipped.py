@@ -74,7 +74,7 @@ class Part(Server):
         return text
 
     def mounts(self) -> dict[str, str]:
-        """Where mounted files and volumes are here: in the project, or for an edge agent's own volume in `folder`."""
+        """Where mounts are here: files in the project, an edge agent's own volume in `folder`."""
         places = {}
         for source, target in (volume.split(":")[:2] for volume in self.service["volumes"]):
             if source.startswith("./"):
