@@ -6,7 +6,9 @@ Nothing connects at import or in a constructor; `worker` and `run_bridge` open w
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -18,36 +20,64 @@ from pipeline.bridge import Bridge
 from pipeline.engine import Engine, Stage, die, guarded
 from pipeline.log import Log
 from pipeline.pulse import beating
+from pipeline.retry import Patience
+from pipeline.rules.config import RuleSet
+from pipeline.rules.config import load as load_rules
 from pipeline.settings import Settings
 from pipeline.state import State, open_state
+from pipeline.store import open_store
+from pipeline.store.blobs import open_blobs
+
+AnyStage = Stage[Any, Any]
+MIN_SCORE = 0.05
+"""Detections below it are not even stored: they are too many and mean nothing."""
 
 STUCK = 180.0
 """Seconds one turn of an engine may take before the process ends itself: some call hangs."""
 
 
-def telemetry_stages(settings: Settings) -> list[Stage[Any, Any]]:
+def telemetry_stages(settings: Settings) -> list[AnyStage]:
     """positions: clean → rules → store; readings: store."""
-    from pipeline.composition import open_fold
-    from pipeline.store import open_store
+    from pipeline.rules.fleet import load_fleet
+    from pipeline.telemetry.clean import Limits
+    from pipeline.telemetry.fold import Fold
     from pipeline.telemetry.stage import PositionStage, ReadingStage
 
-    store = open_store(settings)
-    return [PositionStage(open_fold(settings), store), ReadingStage(store)]
+    store = open_store(settings, open_book(settings).refuse)
+    fleet = load_fleet(Path(settings.fleet.file))
+    limits = Limits.of(settings.clean.earliest, settings.clean.future_s)
+    fold = Fold(rule_file(settings).telemetry(fleet), enrolled=fleet.units, limits=limits)
+    return [PositionStage(fold, store), ReadingStage(store)]
 
 
-def vision_stages(settings: Settings) -> list[Stage[Any, Any]]:
+def vision_stages(settings: Settings) -> list[AnyStage]:
     """frames: decode → detect → store → sighting."""
-    from pipeline.composition import open_vision
+    from pipeline.vision.detector import OnnxDetector
+    from pipeline.vision.picture import decode
+    from pipeline.vision.stage import Sinks, VisionStage
 
-    return [open_vision(settings)]
-
-
-def alarm_stages(settings: Settings) -> list[Stage[Any, Any]]:
-    """signals, refusals and devices into the alarm book."""
-    from pipeline.composition import device_rules
-
+    detector = OnnxDetector.load(Path(settings.vision.model), threads=settings.vision.threads, min_score=MIN_SCORE)
     book = open_book(settings)
-    return [SignalStage(book), QuarantineStage(book), DeviceStage(device_rules(settings), book)]
+    stage = VisionStage(
+        detector,
+        rule_file(settings).sightings(detector.thresholds),
+        Sinks(open_store(settings, book.refuse), open_blobs(settings), book),
+        decode=decode,
+        batch=settings.vision.batch_frames,
+        max_age_s=settings.vision.max_age_s,
+        now=lambda: time.time_ns() // 1000,
+    )
+    return [stage]
+
+
+def alarm_stages(settings: Settings) -> list[AnyStage]:
+    """signals, refusals and devices into the alarm book."""
+    book = open_book(settings)
+    return [SignalStage(book), QuarantineStage(book), DeviceStage(rule_file(settings).devices(), book)]
+
+
+def rule_file(settings: Settings) -> RuleSet:
+    return load_rules(Path(settings.rules.file))
 
 
 STAGES = {"telemetry": telemetry_stages, "vision": vision_stages, "alarms": alarm_stages}
@@ -104,7 +134,7 @@ def _watch(app: faust.App, engines: Sequence[Engine[Any, Any]], state: State, pa
                 if engine.turning_for > STUCK and not engine.trouble:
                     die(f"{engine.name}: one turn has taken {engine.turning_for:.0f} s")
 
-    app.on_partitions_revoked.connect(revoked, weak=False)
+    app.on_partitions_revoked.connect(revoked, weak=False)  # type: ignore[arg-type]
     app.task(beat)
     app.task(watch)
 
@@ -126,13 +156,20 @@ def _row(engines: Sequence[Engine[Any, Any]]) -> dict[str, Any]:
 
 def run_worker(settings: Settings, kind: str, *, loglevel: str) -> None:
     """Until SIGTERM or SIGINT; ends the process."""
+    asyncio.run(_await_topics(settings))
     app = worker(settings, kind)
+    Path(app.conf.datadir).mkdir(parents=True, exist_ok=True)
     faust.Worker(app, loglevel=loglevel, quiet=True, blocking_timeout=30.0).execute_from_commandline()
+
+
+async def _await_topics(settings: Settings) -> None:
+    """Every process makes sure of the topics, so that the order in which parts start does not matter."""
+    await Patience("topics").insist(lambda: topics.ensure(settings))
 
 
 async def run_bridge(settings: Settings) -> None:
     """Until cancelled."""
-    await topics.ensure(settings)
+    await _await_topics(settings)
     app = faustapp.create(settings, "bridge")
     log = Log(app)
     await log.open()
