@@ -235,7 +235,7 @@ class Sighting:
             f"at {candidate.place} of the picture: in {len(candidate.seen)} of {len(camera.frames)} frames, "
             f"score {candidate.score:.2f}, best {candidate.best:.2f}, {rule.open_score:.2f} needed",
             **self._evidence(candidate, frame),
-            frames=len(camera.frames),
+            in_sight=len(camera.frames),
             hits=len(candidate.seen),
             strong=strong,
             held_back=[msgspec.to_builtins(h) for h in camera.held_back],
