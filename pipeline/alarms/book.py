@@ -1,0 +1,156 @@
+"""The alarm book in SQL: alarms and their history, with the audit log, the quarantine and the device board.
+
+Every transaction that gives out event numbers first updates the counter's row. So writers take turns, in one
+process or several, and whoever has read up to number n has missed nothing at or below it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, Select, select, update
+
+from pipeline.alarms import ledger, rows, schema
+from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, fold
+from pipeline.database import Database
+from pipeline.message import Alarm, AlarmEvent, Refusal, Signal
+from pipeline.ports import UserError
+from pipeline.settings import Settings
+
+
+def open_book(settings: Settings) -> SqlAlarmBook:
+    """The alarm book of `settings.alarms`; connects at its first use."""
+    return SqlAlarmBook(settings.alarms.url)
+
+
+class SqlAlarmBook:
+    """`ports.AlarmBook` on SQLite or PostgreSQL. From `clock` come `recorded` and the audit log's `at`."""
+
+    def __init__(self, url: str, *, clock: Callable[[], int] = lambda: time.time_ns() // 1000) -> None:
+        self._db = Database(url, schema.METADATA, part="alarms", version=schema.VERSION)
+        self._clock = clock
+
+    # -------------------------------------------------------------- the life of alarms
+
+    def apply(self, signals: Sequence[Signal]) -> list[AlarmEvent]:
+        if not signals:
+            return []
+        with self._turn() as (db, last):
+            fresh = rows.unseen(db, signals)
+            before = rows.load(db, {signal.alarm for signal in fresh})
+            after = dict(before)
+            events: list[AlarmEvent] = []
+            for signal in fresh:
+                after[signal.alarm], steps = fold(after.get(signal.alarm), signal)
+                events += [
+                    self._event(last + len(events) + n, signal.alarm, step) for n, step in enumerate(steps, 1)
+                ]
+            rows.add(db, schema.signal_seen, [{"id": signal.id} for signal in fresh])
+            self._record(db, before, after, events)
+        return events
+
+    def act(self, alarm_id: str, action: str, *, by: str, note: str = "") -> AlarmEvent:
+        with self._turn() as (db, last):
+            before = rows.load(db, [alarm_id])
+            if alarm_id not in before or before[alarm_id].state == EXPECTED:
+                raise UserError(f"no alarm {alarm_id}: `vedette alarms list` shows those there are")
+            alarm, step = act(before[alarm_id], action, by=by, at=self._clock(), note=note)
+            if step is None:
+                return _first(db, alarm_id, ACTIONS[action])
+            event = self._event(last + 1, alarm_id, step)
+            self._record(db, before, {alarm_id: alarm}, [event])
+        return event
+
+    @contextmanager
+    def _turn(self) -> Iterator[tuple[Connection, int]]:
+        """Hold the counter's row, and so every other writer off, until the transaction ends. Gives its value."""
+        with self._db.writing() as db:
+            table = schema.counter
+            value = db.execute(update(table).values(value=table.c.value + 0).returning(table.c.value)).scalar_one()
+            yield db, value
+
+    def _event(self, number: int, alarm_id: str, step: Step) -> AlarmEvent:
+        return AlarmEvent(number=number, alarm=alarm_id, recorded=self._clock(), **msgspec.structs.asdict(step))
+
+    def _record(
+        self, db: Connection, before: dict[str, Alarm], after: dict[str, Alarm], events: Sequence[AlarmEvent]
+    ) -> None:
+        rows.save(db, before, after)
+        rows.add(db, schema.alarm_event, [rows.row_of(event) for event in events])
+        if events:
+            db.execute(update(schema.counter).values(value=events[-1].number))
+
+    # -------------------------------------------------------------- reading alarms
+
+    def alarms(self, *, state: str | None = None, subject: str | None = None, limit: int = 1000) -> list[Alarm]:
+        columns = schema.alarm.c
+        query = select(schema.alarm).where(columns.state != EXPECTED)
+        query = query.where(columns.state == state) if state else query
+        query = query.where(columns.subject == subject) if subject else query
+        found = self._rows(query.order_by(columns.raised_at.desc(), columns.id).limit(limit))
+        return [rows.alarm_of(row) for row in found]
+
+    def alarm(self, alarm_id: str) -> Alarm | None:
+        query = select(schema.alarm).where(schema.alarm.c.id == alarm_id, schema.alarm.c.state != EXPECTED)
+        return next((rows.alarm_of(row) for row in self._rows(query)), None)
+
+    def history(self, alarm_id: str) -> list[AlarmEvent]:
+        events = schema.alarm_event
+        query = select(events).where(events.c.alarm == alarm_id).order_by(events.c.number)
+        return [rows.event_of(row) for row in self._rows(query)]
+
+    def events_after(self, number: int, *, limit: int = 500) -> list[AlarmEvent]:
+        events = schema.alarm_event
+        query = select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
+        return [rows.event_of(row) for row in self._rows(query)]
+
+    def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
+        with self._db.reading() as db:
+            return db.execute(query).mappings().all()
+
+    # -------------------------------------------------------------- audit, quarantine, devices
+
+    def audit(self, *, who: str, what: str, subject: str, purpose: str, detail: str = "") -> None:
+        said = {"who": who, "what": what, "subject": subject, "purpose": purpose, "detail": detail}
+        with self._db.writing() as db:
+            ledger.audit(db, {"at": self._clock(), **said})
+
+    def audits(self, *, limit: int = 1000) -> list[dict[str, Any]]:
+        with self._db.reading() as db:
+            return ledger.audits(db, limit)
+
+    def refuse(self, refusals: Sequence[Refusal]) -> None:
+        if refusals:
+            with self._turn() as (db, _):
+                ledger.refuse(db, refusals)
+
+    def refusals(self, *, reason: str | None = None, limit: int = 1000) -> list[Refusal]:
+        with self._db.reading() as db:
+            return ledger.refusals(db, reason, limit)
+
+    def refusal_counts(self) -> dict[str, int]:
+        with self._db.reading() as db:
+            return ledger.counts(db)
+
+    def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:
+        if devices:
+            with self._turn() as (db, _):
+                ledger.report(db, devices)
+
+    def devices(self) -> list[dict[str, Any]]:
+        with self._db.reading() as db:
+            return ledger.devices(db)
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _first(db: Connection, alarm_id: str, change: str) -> AlarmEvent:
+    """The event by which the alarm was first acknowledged or resolved."""
+    events = schema.alarm_event
+    query = select(events).where(events.c.alarm == alarm_id, events.c.change == change).order_by(events.c.number)
+    return rows.event_of(db.execute(query.limit(1)).mappings().one())

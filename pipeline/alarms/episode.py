@@ -1,0 +1,157 @@
+"""The life of an alarm, as a pure fold of what rules and people say about one episode.
+
+    state          BEGAN            STILL            ENDED            acknowledge      resolve
+    ─────────────  ───────────────  ───────────────  ───────────────  ───────────────  ──────────────
+    (none)         raised           expected         expected         —                —
+    expected       raised ¹         expected         expected         —                —
+    raised         raised           raised ²         cleared          acknowledged     forbidden ³
+    acknowledged   acknowledged     acknowledged ²   cleared          (first)          resolved
+    cleared        cleared          cleared ²        cleared          cleared ⁴        resolved ³
+    resolved       resolved         resolved         resolved         (first)          (first)
+
+    ¹ raised and at once cleared, if the end came before the beginning
+    ² gathers evidence; an event only if it became graver (escalated)
+    ³ nobody has acknowledged it: somebody must have seen an alarm before it is put away
+    ⁴ what cleared by itself stays on the list until somebody has acknowledged it: `acknowledged_by` says who
+
+`expected` is not an alarm yet: signals of an episode whose beginning is still on its way. It is never shown.
+The order in which signals of an episode come, and how often, makes no difference to where it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pipeline.message import Alarm, Change, Signal
+from pipeline.ports import UserError
+
+EXPECTED, RAISED, ACKNOWLEDGED, CLEARED, RESOLVED = "expected", "raised", "acknowledged", "cleared", "resolved"
+STATES = (RAISED, ACKNOWLEDGED, CLEARED, RESOLVED)
+STANDING = (RAISED, ACKNOWLEDGED, CLEARED)
+"""An alarm that somebody still has to deal with."""
+
+ESCALATED = "escalated"
+ACTIONS = {"acknowledge": ACKNOWLEDGED, "resolve": RESOLVED}
+"""What a person can do, and the change it is recorded as."""
+
+SEVERITIES = ("info", "warning", "critical")
+PICTURE = ("frame", "score", "best", "label", "box")
+"""Of a signal that carries a frame, what is kept of it beside the first."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One change to be recorded; it becomes an `AlarmEvent` when the book gives it a number."""
+
+    change: str
+    at: int
+    by: str
+    reason: str
+    evidence: dict[str, Any] = {}
+
+
+def fold(alarm: Alarm | None, signal: Signal) -> tuple[Alarm, list[Step]]:
+    """The alarm after `signal`, and what is to be recorded. Signals seen before are kept out by the caller."""
+    known = alarm or _expected(signal)
+    alarm = _gathered(known, signal)
+    graver = known.state in STANDING and _rank(alarm.severity) > _rank(known.severity)
+    steps = [_step(ESCALATED, signal)] if graver else []
+    if signal.change is Change.BEGAN:
+        alarm, more = _begin(alarm, signal)
+    elif signal.change is Change.ENDED:
+        alarm, more = _end(alarm, signal)
+    else:
+        more = []
+    return alarm, steps + more
+
+
+def act(alarm: Alarm, action: str, *, by: str, at: int, note: str) -> tuple[Alarm, Step | None]:
+    """The alarm after a person's action; no step if it had been done before. UserError if it may not be done."""
+    change = ACTIONS.get(action)
+    if change is None:
+        raise UserError(f"no action {action!r}: an alarm can be {' or '.join(f'{a}d' for a in ACTIONS)}")
+    done = alarm.acknowledged_by if change == ACKNOWLEDGED else alarm.resolved_by
+    if done is not None:
+        return alarm, None
+    step = Step(change=change, at=at, by=by, reason=note)
+    if change == RESOLVED:
+        if alarm.acknowledged_by is None:
+            raise UserError(f"alarm {alarm.id} has not been acknowledged by anybody: acknowledge it first")
+        return msgspec.structs.replace(alarm, state=RESOLVED, resolved_by=by, updated_at=at), step
+    state = ACKNOWLEDGED if alarm.state == RAISED else alarm.state
+    return msgspec.structs.replace(alarm, state=state, acknowledged_by=by, updated_at=at), step
+
+
+def _begin(alarm: Alarm, signal: Signal) -> tuple[Alarm, list[Step]]:
+    if alarm.state != EXPECTED:
+        return alarm, []
+    raised = msgspec.structs.replace(
+        alarm, state=RAISED, raised_at=signal.at, updated_at=signal.at, reason=signal.reason
+    )
+    step = _step(RAISED, signal)
+    if alarm.ended_at is None:
+        return raised, [step]
+    known = Step(change=CLEARED, at=alarm.ended_at, by=step.by, reason=alarm.reason)
+    return msgspec.structs.replace(raised, state=CLEARED, updated_at=alarm.ended_at), [step, known]
+
+
+def _end(alarm: Alarm, signal: Signal) -> tuple[Alarm, list[Step]]:
+    at = max(signal.at, alarm.ended_at or signal.at)
+    ended = msgspec.structs.replace(alarm, ended_at=at)
+    if alarm.state == EXPECTED:
+        return msgspec.structs.replace(ended, reason=signal.reason), []
+    if alarm.state not in (RAISED, ACKNOWLEDGED):
+        return ended, []
+    return msgspec.structs.replace(ended, state=CLEARED, updated_at=signal.at), [_step(CLEARED, signal)]
+
+
+def _expected(signal: Signal) -> Alarm:
+    return Alarm(
+        id=signal.alarm,
+        rule=signal.rule,
+        kind=signal.kind,
+        subject=signal.subject,
+        place=signal.place,
+        severity=signal.severity,
+        state=EXPECTED,
+        start=signal.start,
+        raised_at=signal.at,
+        updated_at=signal.at,
+        ended_at=None,
+        reason=signal.reason,
+        evidence={},
+    )
+
+
+def _gathered(alarm: Alarm, signal: Signal) -> Alarm:
+    """What the beginning showed stands as it was; of later frames the best and the last are kept beside it."""
+    evidence = dict(alarm.evidence)
+    if signal.change is Change.BEGAN and "version" not in evidence:
+        evidence |= {**signal.evidence, "version": signal.version}
+    if "frame" in signal.evidence:
+        evidence["frames"] = _telling([*evidence.get("frames", []), _picture(signal)])
+    severity = max(alarm.severity, signal.severity, key=_rank)
+    return msgspec.structs.replace(alarm, evidence=evidence, severity=severity)
+
+
+def _picture(signal: Signal) -> dict[str, Any]:
+    return {"at": signal.at, **{name: signal.evidence[name] for name in PICTURE if name in signal.evidence}}
+
+
+def _telling(pictures: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first, the best and the last by event time: at most three, whatever the episode's length."""
+    pictures = sorted({(p["at"], p["frame"]): p for p in pictures}.values(), key=lambda p: (p["at"], p["frame"]))
+    best = max(pictures, key=lambda p: (p.get("score", 0.0), -p["at"]))
+    return [p for i, p in enumerate(pictures) if i in (0, len(pictures) - 1) or p is best]
+
+
+def _step(change: str, signal: Signal) -> Step:
+    return Step(
+        change=change, at=signal.at, by=f"rule {signal.rule}", reason=signal.reason, evidence=signal.evidence
+    )
+
+
+def _rank(severity: str) -> int:
+    """Severities we do not know stand between info and critical."""
+    return SEVERITIES.index(severity) if severity in SEVERITIES else 1

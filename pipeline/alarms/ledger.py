@@ -1,0 +1,102 @@
+"""What the alarm book keeps beside alarms: the audit log, the quarantine, the device board."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from pipeline.alarms import rows, schema
+from pipeline.message import Refusal
+
+RAW_LIMIT = 65_536
+"""Bytes kept of what was refused."""
+
+REFUSALS_KEPT = 20_000
+"""The newest so many, so that a device gone wrong cannot fill the disk; their counts stay."""
+
+NEVER_BACK = ("received", "frame_scored")
+"""Times on the device board that only grow: after a crash, old reports come again."""
+
+
+def audit(db: Connection, row: Mapping[str, Any]) -> None:
+    rows.add(db, schema.audit, [row])
+
+
+def audits(db: Connection, limit: int) -> list[dict[str, Any]]:
+    """Newest first."""
+    query = select(schema.audit).order_by(schema.audit.c.number.desc()).limit(limit)
+    return [dict(row) for row in db.execute(query).mappings()]
+
+
+def refuse(db: Connection, refusals: Sequence[Refusal]) -> None:
+    """Add those not there yet, count them, and drop the oldest over the limit."""
+    distinct = {refusal.id: refusal for refusal in refusals}
+    known = rows.among(db, schema.refusal, list(distinct))
+    fresh = {key: refusal for key, refusal in distinct.items() if key not in known}
+    rows.add(db, schema.refusal, [_row(key, refusal) for key, refusal in fresh.items()])
+    _count(db, Counter(refusal.reason for refusal in fresh.values()))
+    newest = db.execute(select(func.max(schema.refusal.c.number))).scalar() or 0
+    db.execute(delete(schema.refusal).where(schema.refusal.c.number <= newest - REFUSALS_KEPT))
+
+
+def _count(db: Connection, more: Counter[str]) -> None:
+    table = schema.refusal_count
+    known = counts(db)
+    rows.add(db, table, [{"reason": reason, "count": 0} for reason in more if reason not in known])
+    if more:
+        bump = (
+            update(table).where(table.c.reason == bindparam("key")).values(count=table.c.count + bindparam("more"))
+        )
+        db.execute(bump, [{"key": reason, "more": count} for reason, count in more.items()])
+
+
+def _row(key: str, refusal: Refusal) -> dict[str, Any]:
+    return msgspec.structs.asdict(refusal) | {"id": key, "raw": refusal.raw[:RAW_LIMIT]}
+
+
+def refusals(db: Connection, reason: str | None, limit: int) -> list[Refusal]:
+    """Newest first."""
+    table = schema.refusal
+    query = (
+        select(*(table.c[name] for name in Refusal.__struct_fields__)).order_by(table.c.number.desc()).limit(limit)
+    )
+    found = db.execute(query.where(table.c.reason == reason) if reason else query).mappings()
+    return [Refusal(**{**row, "raw": bytes(row["raw"])}) for row in found]
+
+
+def counts(db: Connection) -> dict[str, int]:
+    """By reason, since the beginning."""
+    found = db.execute(select(schema.refusal_count).order_by(schema.refusal_count.c.reason))
+    return {row.reason: row.count for row in found}  # type: ignore[misc]
+
+
+def report(db: Connection, said: Sequence[Mapping[str, Any]]) -> None:
+    """Lay what devices have said over what they said before; what they left out stays."""
+    known = {row["device"]: row for row in devices(db)}
+    fresh = {str(row["device"]): {**known.get(str(row["device"]), {}), **_onward(row, known)} for row in said}
+    added = [{"device": name, "row": _json(row)} for name, row in fresh.items() if name not in known]
+    rows.add(db, schema.device, added)
+    changed = [{"key": name, "row": _json(row)} for name, row in fresh.items() if name in known]
+    if changed:
+        same = schema.device.c.device == bindparam("key")
+        db.execute(update(schema.device).where(same).values(row=bindparam("row")), changed)
+
+
+def _onward(row: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    before = known.get(str(row["device"]), {})
+    times = {name: max(row[name], before.get(name) or 0) for name in NEVER_BACK if row.get(name) is not None}
+    return {**row, **times}
+
+
+def _json(row: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(row).decode()
+
+
+def devices(db: Connection) -> list[dict[str, Any]]:
+    """By name."""
+    found = db.execute(select(schema.device.c.row).order_by(schema.device.c.device)).scalars()
+    return [msgspec.json.decode(row, type=dict[str, Any]) for row in found]
