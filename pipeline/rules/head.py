@@ -77,5 +77,5 @@ def spell(fix: dict[str, Any]) -> str:
 
 
 def spell_s(micros: int) -> str:
-    """A span of time as `90 s`, `1.5 s`."""
-    return f"{micros / 1_000_000:.10g} s"
+    """A span of time to a tenth of a second: `90 s`, `1.5 s`."""
+    return f"{round(micros / 1_000_000, 1):.10g} s"
