@@ -92,8 +92,8 @@ def prepare(plan: Plan, base: Settings, environ: Mapping[str, str] = os.environ)
     write_toml(data / SETTINGS_FILE, msgspec.to_builtins(settings))
     env = {**child_environment(environ), "VEDETTE_CONFIG": str(data / SETTINGS_FILE), "PYTHONUNBUFFERED": "1"}
     parts = [
-        Part("nats-server", server.command(environ), env, SERVER, grace=2.5),
-        Part("bridge", _vedette("bridge"), env, BRIDGE, grace=2.0),
+        Part("nats-server", server.command(environ), env, SERVER, grace=2.0),
+        Part("bridge", _vedette("bridge"), env, BRIDGE, grace=1.5),
         *(
             Part(f"worker-{kind}", _vedette("worker", kind), env, WORKERS)
             for kind in ("telemetry", "vision", "alarms")
@@ -104,7 +104,7 @@ def prepare(plan: Plan, base: Settings, environ: Mapping[str, str] = os.environ)
         config = data / "edge" / f"{device}.toml"
         write_toml(config, tree)
         run = [sys.executable, "-m", "edge", "run", str(config), "--data", str(data / "edge" / device)]
-        parts.append(Part(f"edge-{device}", run, env, AGENTS, grace=2.5))
+        parts.append(Part(f"edge-{device}", run, env, AGENTS, grace=2.0))
     return System(data, settings, server, tuple(parts))
 
 

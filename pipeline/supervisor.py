@@ -37,7 +37,7 @@ class Part:
     command: Sequence[str]
     env: Mapping[str, str]
     order: int = 0
-    grace: float = 3.0
+    grace: float = 4.0
 
 
 @dataclass(slots=True)

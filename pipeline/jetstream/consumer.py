@@ -36,20 +36,22 @@ class Consumer(BaseConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connection: Connection = self.transport.connection  # type: ignore[attr-defined]
+        self._connected = False
         self._lanes: dict[TP, Lane] = {}
         self._reading: set[TP] = set()
         self._arrived = asyncio.Event()
         self._last = Entry(0, 0, 0.0, None, b"")
+        self._connection.on_return.append(self._renew)
 
     async def on_start(self) -> None:
         await super().on_start()
         await self._connection.acquire()
-        self._connection.on_return.append(self._renew)
+        self._connected = True
 
     async def on_shutdown(self) -> None:
         """The commit of `on_stop` is made and the lanes' tasks are cancelled."""
-        self._connection.on_return.remove(self._renew)
-        await self._connection.release()
+        if self._connected:
+            await self._connection.release()
         await super().on_shutdown()
 
     def _renew(self) -> None:

@@ -25,15 +25,18 @@ class Producer(BaseProducer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connection: Connection = self.transport.connection  # type: ignore[attr-defined]
+        self._connected = False
         self._in_flight: set[asyncio.Task[RecordMetadata]] = set()
 
     async def on_start(self) -> None:
         await super().on_start()
         await self._connection.acquire()
+        self._connected = True
 
     async def on_shutdown(self) -> None:
         await self.flush()
-        await self._connection.release()
+        if self._connected:
+            await self._connection.release()
         await super().on_shutdown()
 
     async def send(
