@@ -34,7 +34,7 @@ def create(
 ) -> FastAPI:
     """The app over `desk`. `users` is user by token (default: from settings); `chores` run as long as the app.
 
-    A chore that fails ends up in `app.state.failed`; whoever runs the app is to end then: see `pipeline.cli.api`.
+    A chore that fails ends up in `app.state.failed`, and `app.state.on_failure` is called with it.
     """
     tail = tail or Tail(desk)
     app = FastAPI(
@@ -46,7 +46,7 @@ def create(
         openapi_url=f"{ROOT}/openapi.json",
         lifespan=_lifespan(tail, chores),
     )
-    app.state.tail, app.state.failed = tail, None
+    app.state.tail, app.state.failed, app.state.on_failure = tail, None, lambda _error: None
     problems.install(app)
     for router in (stream.routes(tail), alarms.routes(desk), units.routes(desk), devices.routes(desk, tail)):
         app.include_router(router, prefix=ROOT)
@@ -92,3 +92,4 @@ def _note(app: FastAPI, done: asyncio.Future[None]) -> None:
     if not done.cancelled() and (error := done.exception()):
         logger.critical("a background task of the api failed", exc_info=error)
         app.state.failed = error
+        app.state.on_failure(error)

@@ -7,17 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pipeline.api.shapes import AlarmOut, EventOut
-from pipeline.message import Alarm, AlarmEvent
+from pipeline.api.shapes import AlarmOut, EventOut, spelled
+from pipeline.message import SECOND, Alarm, AlarmEvent
 from pipeline.wire import rfc3339
 
-CHANGES = {
-    "raised": "raised",
-    "acknowledged": "acknowledged",
-    "cleared": "over: the condition ended",
-    "resolved": "resolved",
-    "still": "still so",
-}
+SCORES = ("score", "best", "strong", "hits", "in_sight")
 
 
 class RuleOut(BaseModel):
@@ -50,11 +44,11 @@ def explain(alarm: Alarm, history: Sequence[AlarmEvent]) -> Explanation:
         alarm=AlarmOut.of(alarm),
         rule=RuleOut(name=alarm.rule, kind=alarm.kind, version=evidence.get("version")),
         model=evidence.get("model"),
-        scores=_first(evidence, "scores", "score"),
-        thresholds=_first(evidence, "thresholds", "threshold", "limit"),
-        suppressed=evidence.get("suppressed"),
-        clock=evidence.get("clock"),
-        evidence=evidence,
+        scores={name: evidence[name] for name in SCORES if name in evidence} or None,
+        thresholds=_first(evidence, "confirmation", "limit"),
+        suppressed=evidence.get("held_back"),
+        clock=evidence.get("clock") or (evidence.get("fix") or {}).get("clock"),
+        evidence=spelled(evidence),
         history=[EventOut.of(event) for event in history],
         sentences=sentences(alarm, history),
     )
@@ -72,37 +66,43 @@ def sentences(alarm: Alarm, history: Sequence[AlarmEvent]) -> list[str]:
 def _what(alarm: Alarm) -> str:
     version = alarm.evidence.get("version")
     rule = f"{alarm.rule} ({alarm.kind}" + (f", version {version})" if version else ")")
-    place = f" at {alarm.place}" if alarm.place else ""
+    place = f" at {alarm.place}" if alarm.place not in ("", alarm.subject) else ""
     return f"Rule {rule} raised this {alarm.severity} alarm about {alarm.subject}{place}."
 
 
 def _how_sure(evidence: dict[str, Any]) -> list[str]:
     found = []
-    score, threshold = _first(evidence, "score", "scores"), _first(evidence, "threshold", "thresholds")
-    if evidence.get("model") and score is not None:
-        against = f" against a threshold of {_plain(threshold)}" if threshold is not None else ""
-        found.append(f"Model {evidence['model']} gave {_plain(score)}{against}.")
-    if evidence.get("suppressed"):
-        found.append(f"Suppressed on the way: {_plain(evidence['suppressed'])}.")
-    if evidence.get("late"):
-        found.append("It was raised late: the evidence arrived after its time.")
+    confirmation = evidence.get("confirmation") or {}
+    if evidence.get("model") and evidence.get("score") is not None:
+        needed = f", {_plain(confirmation['open_score'])} needed" if "open_score" in confirmation else ""
+        found.append(f"Model {evidence['model']} gave it {_plain(evidence['score'])}{needed}.")
+    for held in evidence.get("held_back") or ():
+        found.append(f"Held back before it, at {moment(held['first'])}: {held['detail']}.")
+    clock = evidence.get("clock") or (evidence.get("fix") or {}).get("clock")
+    if clock in ("unsynced", "stepped", "implausible"):
+        found.append(f"The device's clock was {clock}: its times may be wrong.")
     return found
 
 
 def _how_long(alarm: Alarm) -> str:
     if alarm.ended_at is None:
-        return f"It began at {rfc3339(alarm.start)} and has not ended."
-    return f"It began at {rfc3339(alarm.start)} and ended {duration(alarm.ended_at - alarm.start)} later."
+        return f"It began at {moment(alarm.start)} and has not ended."
+    return f"It began at {moment(alarm.start)} and ended {duration(alarm.ended_at - alarm.start)} later."
 
 
 def _since(event: AlarmEvent) -> str:
-    note = f": {event.reason}" if event.reason else ""
-    return f"{event.by.capitalize()} {event.change} it at {rfc3339(event.recorded)}{note}"
+    note = f": {event.reason.rstrip('.')}" if event.reason else ""
+    return f"{event.by.capitalize()} {event.change} it at {moment(event.recorded)}{note}."
+
+
+def moment(at: int) -> str:
+    """`2026-11-22 16:44:33 UTC`: a time for a person, to the second."""
+    return rfc3339(at // SECOND * SECOND).replace("T", " ").replace("Z", " UTC")
 
 
 def duration(micros: int) -> str:
     """`47 s`, `3 min 20 s`, `5 h 2 min`, `9 d 4 h`."""
-    seconds = max(0, micros) // 1_000_000
+    seconds = max(0, micros) // SECOND
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.api.explain import duration
 from pipeline.message import SECOND
 from pipeline.pulse import STALE, verdict
 
@@ -103,10 +104,14 @@ def _device_state(row: dict[str, Any], heard: float | None, scored: float | None
     if row.get("state") == "lost":
         return "lost", "the broker lost its connection"
     if heard is None or heard > DEVICE_SILENT_S:
-        return "silent", "never heard" if heard is None else f"not heard for {heard:.0f} s"
+        return "silent", "never heard" if heard is None else f"not heard for {_for(heard)}"
     if scored is not None and scored > FRAME_STALE_S:
-        return "blind", f"no fresh frame scored for {scored:.0f} s"
+        return "blind", f"no fresh frame scored for {_for(scored)}"
     return "ok", ""
+
+
+def _for(seconds: float) -> str:
+    return duration(int(seconds * SECOND))
 
 
 def _age(at: int | None, now: int) -> float | None:

@@ -1,6 +1,6 @@
 """/metrics: the pulse of the parts, the devices, the alarms and the refusals, as Prometheus text.
 
-Every number of a part's pulse row becomes `vedette_part_<name>{part,instance,topic}`: a part adds a metric by beating it.
+Every number of a pulse row becomes `vedette_part_<name>{part,instance,topic}`: a part adds a metric by beating it.
 """
 
 from __future__ import annotations

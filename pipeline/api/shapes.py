@@ -48,7 +48,7 @@ class AlarmOut(BaseModel):
             updated_at=rfc3339(alarm.updated_at),
             ended_at=maybe_time(alarm.ended_at),
             reason=alarm.reason,
-            evidence=alarm.evidence,
+            evidence=spelled(alarm.evidence),
             acknowledged_by=alarm.acknowledged_by,
             resolved_by=alarm.resolved_by,
         )
@@ -83,7 +83,7 @@ class EventOut(BaseModel):
             recorded=rfc3339(event.recorded),
             by=event.by,
             reason=event.reason,
-            evidence=event.evidence,
+            evidence=spelled(event.evidence),
         )
 
 
@@ -118,6 +118,20 @@ class UnitOut(BaseModel):
 
 class UnitList(BaseModel):
     units: list[UnitOut]
+
+
+TIMES = frozenset({"at", "first", "last", "start", "ended", "received"})
+"""Keys of evidence that hold a time, at any depth."""
+
+
+def spelled(evidence: Any) -> Any:
+    """Evidence with its times as RFC 3339."""
+    if isinstance(evidence, dict):
+        return {
+            key: rfc3339(value) if key in TIMES and isinstance(value, int) else spelled(value)
+            for key, value in evidence.items()
+        }
+    return [spelled(item) for item in evidence] if isinstance(evidence, list | tuple) else evidence
 
 
 def maybe_time(at: int | None) -> str | None:

@@ -65,6 +65,14 @@ class Listener:
         except TimeoutError:
             return None
 
+    def waiting(self, most: int) -> list[News]:
+        """What is already there, up to `most`, without waiting."""
+        found: list[News] = []
+        while len(found) < most and not self._queue.empty():
+            if news := self._queue.get_nowait():
+                found.append(news)
+        return found
+
 
 class Tail:
     """Follows the book for all listeners of this process. `run` is started once, with the app."""

@@ -1,0 +1,216 @@
+// The map: no tiles, so no internet. Lines of latitude and longitude, roads, fences, units on one canvas, alarms.
+"use strict";
+
+const REFRESH_MS = 1000;
+const COLOURS = {
+  dark: { grid: "#1d2a36", label: "#6d8193", road: "#3b4c5c", fence: "#8aa4bb", unit: "#7fd1ff", rim: "#06121d", old: "#566878", line: "#4fb0ff" },
+  light: { grid: "#dce4ea", label: "#5b6e7f", road: "#a9b7c3", fence: "#4d6478", unit: "#0a66b5", rim: "#ffffff", old: "#8fa1b0", line: "#0a66b5" },
+};
+const OLD_MS = 120e3;
+
+class VedetteMap {
+  constructor(map, scene) {
+    this.map = map;
+    this.scene = scene;
+    this.units = new Map();
+    this.places = new Map();
+    this.layers = ["grid", "roads", "fences", "track", "units", "places"].reduce(
+      (all, name) => ({ ...all, [name]: L.layerGroup().addTo(map) }), {});
+    map.on("moveend", () => this.drawGrid());
+    L.control.scale({ imperial: false, position: "topright" }).addTo(map);
+    this.addLegend();
+    this.repaint();
+    this.fit();
+    new ResizeObserver(() => this.resized()).observe(map.getContainer());
+  }
+
+  resized() {
+    this.map.invalidateSize({ animate: false });
+    if (!this.chosen && !this.line) this.fit();
+  }
+
+  addLegend() {
+    const legend = L.control({ position: "bottomright" });
+    legend.onAdd = () => {
+      const holder = node("div", "legend");
+      for (const [name, words] of [["", "unit"], ["old", "unit, no news for 2 min"], ["ring", "alarm"], ["fence", "fence"]])
+        holder.append(node("span", "", node("i", name), words));
+      return holder;
+    };
+    legend.addTo(this.map);
+  }
+
+  get colours() {
+    return COLOURS[document.body.classList.contains("body--light") ? "light" : "dark"];
+  }
+
+  repaint() {
+    this.drawGrid();
+    this.drawScene();
+    for (const { marker } of this.units.values()) marker.setStyle(this.unitStyle(marker.at));
+    if (this.line) this.line.setStyle({ color: this.colours.line });
+  }
+
+  // A step that gives some six lines across, of 1, 2 or 5 in the last place.
+  drawGrid() {
+    const layer = this.layers.grid.clearLayers(), bounds = this.map.getBounds();
+    const width = bounds.getEast() - bounds.getWest();
+    if (!(width > 0)) return;
+    const power = 10 ** Math.floor(Math.log10(width / 6));
+    const step = power * [1, 2, 5, 10].find((n) => n * power >= width / 6);
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const style = { color: this.colours.grid, weight: 1, interactive: false };
+    const label = (at, text, name) =>
+      L.marker(at, { interactive: false, keyboard: false, icon: L.divIcon({ className: `graticule ${name}`, html: text, iconSize: null }) }).addTo(layer);
+    for (let lon = Math.ceil(bounds.getWest() / step) * step; lon < bounds.getEast(); lon += step) {
+      L.polyline([[bounds.getSouth(), lon], [bounds.getNorth(), lon]], style).addTo(layer);
+      label([bounds.getSouth(), lon], `${Math.abs(lon).toFixed(digits)}° ${lon < 0 ? "W" : "E"}`, "lon");
+    }
+    for (let lat = Math.ceil(bounds.getSouth() / step) * step; lat < bounds.getNorth(); lat += step) {
+      L.polyline([[lat, bounds.getWest()], [lat, bounds.getEast()]], style).addTo(layer);
+      label([lat, bounds.getEast()], `${Math.abs(lat).toFixed(digits)}° ${lat < 0 ? "S" : "N"}`, "lat");
+    }
+  }
+
+  drawScene() {
+    const { road, fence } = this.colours;
+    const name = (feature, layer) => layer.bindTooltip(text(feature.properties?.name ?? feature.id), { sticky: true });
+    this.layers.roads.clearLayers();
+    this.layers.fences.clearLayers();
+    L.geoJSON(this.scene.roads, { style: { color: road, weight: 2.5 }, interactive: false }).addTo(this.layers.roads);
+    L.geoJSON(this.scene.fences, {
+      style: { color: fence, weight: 1.5, dashArray: "6 4", fillOpacity: 0.06 },
+      pointToLayer: (feature, at) =>
+        L.circle(at, { radius: feature.properties.radius, color: fence, weight: 1.5, dashArray: "6 4", fillOpacity: 0.06 }),
+      onEachFeature: name,
+    }).addTo(this.layers.fences);
+  }
+
+  fit(bounds) {
+    const all = L.featureGroup([...this.layers.roads.getLayers(), ...this.layers.fences.getLayers()]).getBounds();
+    for (const { marker } of this.units.values()) all.extend(marker.getLatLng());
+    const target = bounds ?? all;
+    if (target.isValid()) this.map.fitBounds(target, { padding: [24, 24], maxZoom: 16, animate: false });
+    this.fitted = target.isValid();
+  }
+
+  // ------------------------------------------------------------ units
+
+  unitStyle(at) {
+    const old = Date.now() - at > OLD_MS;
+    return { radius: 5, weight: 1.5, color: this.colours.rim, fillColor: old ? this.colours.old : this.colours.unit, fillOpacity: 1 };
+  }
+
+  showUnits(units) {
+    for (const unit of units) {
+      const at = Date.parse(unit.at), place = [unit.lat, unit.lon];
+      let known = this.units.get(unit.unit);
+      if (!known) {
+        const marker = L.circleMarker(place, {}).bindTooltip(() => unitText(this.units.get(unit.unit).unit));
+        this.units.set(unit.unit, (known = { marker: marker.addTo(this.layers.units) }));
+      }
+      known.unit = unit;
+      known.marker.at = at;
+      known.marker.setLatLng(place).setStyle(this.unitStyle(at));
+    }
+    if (!this.fitted) this.fit();
+    this.map.getContainer().dataset.units = this.units.size;
+  }
+
+  async follow() {
+    if (!this.map.getContainer().isConnected) return;
+    if (!document.hidden) {
+      try {
+        const answer = await fetch("/api/v1/units");
+        if (answer.ok) this.showUnits((await answer.json()).units);
+      } catch {
+        /* the banner tells that the server is gone */
+      }
+    }
+    setTimeout(() => this.follow(), REFRESH_MS);
+  }
+
+  // ------------------------------------------------------------ alarms and tracks
+
+  showPlaces(places) {
+    for (const place of places) {
+      this.places.get(place.id)?.remove();
+      this.places.delete(place.id);
+      if (!place.shown) continue;
+      const icon = L.divIcon({ className: `place sev-${place.severity} state-${place.state}`, iconSize: [22, 22] });
+      const marker = L.marker([place.lat, place.lon], { icon, title: place.reason, alt: place.reason });
+      marker.on("click keypress", () => emitEvent("place", place.id));
+      this.places.set(place.id, marker.addTo(this.layers.places));
+    }
+    this.highlight(this.chosen);
+  }
+
+  highlight(id) {
+    this.places.get(this.chosen)?.getElement()?.classList.remove("chosen");
+    this.chosen = id;
+    this.places.get(id)?.getElement()?.classList.add("chosen");
+  }
+
+  choose(place) {
+    this.highlight(place?.id);
+    if (!place || place.lat === null) return this.fit();
+    this.map.setView([place.lat, place.lon], Math.max(this.map.getZoom(), 13), { animate: false });
+  }
+
+  showTrack(feature) {
+    this.layers.track.clearLayers();
+    this.line = null;
+    if (!feature.geometry) return;
+    const points = [].concat(feature.geometry.type === "Point" ? [feature.geometry.coordinates] : feature.geometry.coordinates)
+      .map(([lon, lat]) => [lat, lon]);
+    this.line = L.polyline(points, { color: this.colours.line, weight: 3, interactive: false }).addTo(this.layers.track);
+    const end = (at, name, words) =>
+      L.marker(at, { icon: L.divIcon({ className: `end ${name}`, iconSize: [16, 16] }), keyboard: false })
+        .bindTooltip(text(words), { permanent: false }).addTo(this.layers.track);
+    const { times } = feature.properties;
+    end(points[0], "first", times[0]);
+    end(points.at(-1), "last", times.at(-1));
+    this.fit(this.line.getBounds().pad(0.05));
+  }
+}
+
+function text(words) {
+  const span = document.createElement("span");
+  span.textContent = words ?? "";
+  return span;
+}
+
+function unitText(unit) {
+  const speed = unit.speed === null ? "" : ` · ${(unit.speed * 3.6).toFixed(0)} km/h`;
+  return text(`${unit.unit}${speed} · ${vedette.age(Date.parse(unit.at))} ago`);
+}
+
+vedette.startMap = async (element, follow) => {
+  const scene = await (await fetch("/console/scene.json")).json();
+  vedette.map = new VedetteMap(element.map, scene);
+  if (follow) vedette.map.follow();
+};
+
+// Read a track through the api (which writes the audit log first) and draw it; what it found goes back to the page.
+vedette.readTrack = async (unit, query) => {
+  const answer = await fetch(`/api/v1/units/${encodeURIComponent(unit)}/track?${new URLSearchParams(query)}`);
+  const body = await answer.json();
+  if (!answer.ok) return { problem: body.detail };
+  vedette.track = body;
+  vedette.map.showTrack(body);
+  const speeds = body.properties.speeds.filter((speed) => speed !== null);
+  const points = body.geometry?.type === "LineString" ? body.geometry.coordinates : [];
+  const metres = points.slice(1).reduce((sum, [lon, lat], i) => sum + vedette.map.map.distance([points[i][1], points[i][0]], [lat, lon]), 0);
+  const { fixes, times, more } = body.properties;
+  const fastest = speeds.reduce((top, speed) => Math.max(top, speed), -1);
+  return { fixes, more, metres, first: times[0] ?? null, last: times.at(-1) ?? null, fastest: fastest < 0 ? null : fastest };
+};
+
+// The track last shown, as a file: what has been read (and audited) once is not read again.
+vedette.saveTrack = () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(vedette.track)], { type: "application/geo+json" }));
+  link.download = `${vedette.track.properties.unit}.geojson`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+};

@@ -1,0 +1,107 @@
+"""The first page: the list that moves by itself, the place or picture of the chosen alarm, and why it fired."""
+
+from __future__ import annotations
+
+from nicegui import background_tasks, ui
+
+from pipeline.api.console.alarm_list import AlarmList
+from pipeline.api.console.detail import Detail
+from pipeline.api.console.frame import page
+from pipeline.api.console.outlook import Outlook
+from pipeline.api.console.picture import Picture
+from pipeline.api.console.place import Place
+from pipeline.api.console.rows import place
+from pipeline.api.stream import Listener, News
+from pipeline.message import Alarm
+from pipeline.ports import UserError
+
+BURST = 300
+"""Pieces of news shown in one go, when many come at once."""
+
+
+class AlarmsPage:
+    """One open page of one person."""
+
+    def __init__(self, outlook: Outlook, user: str) -> None:
+        self._outlook = outlook
+        self._desk = outlook.desk
+        self._user = user
+        self._shown = ""
+        with page(outlook, "/"), ui.element("div").classes("alarms-page") as self._layout:
+            self._list = AlarmList(self._desk, self.choose)
+            with ui.element("section").classes("stage"):
+                self._picture = Picture()
+                self._place = Place(follow=True)
+            self._detail = Detail(self.act, self.back)
+        ui.on("place", lambda e: self._list.select(e.args))
+
+    async def start(self) -> None:
+        """Fill the list, start the map, then follow the book until the page is closed."""
+        client = self._layout.client
+        await client.connected()
+        with self._layout, self._outlook.tail.listening() as listener:
+            alarms = await self._list.load()
+            await self._place.start()
+            self._place.show([place(alarm) for alarm in alarms])
+            while not client.is_deleted and not listener.lost:
+                await self._follow(listener)
+            if not client.is_deleted:
+                ui.navigate.reload()
+
+    async def _follow(self, listener: Listener) -> None:
+        news = await listener.next(1.0)
+        if news is None:
+            return
+        burst = [news, *listener.waiting(BURST)]
+        alarms = {n.alarm.id: n.alarm for n in burst if n.alarm}
+        self._list.put(list(alarms.values()))
+        self._place.show([place(alarm) for alarm in alarms.values()])
+        if any(_is_new(n) for n in burst):
+            ui.run_javascript("vedette.beep()")
+        if self._shown in alarms:
+            await self._show(alarms[self._shown])
+
+    async def choose(self, alarm_id: str) -> None:
+        """A row was selected."""
+        alarm = await self._desk.call(self._desk.book.alarm, alarm_id)
+        if alarm is None or alarm_id == self._shown:
+            return
+        self._shown = alarm_id
+        self._layout.classes(add="chosen")
+        self._picture.show(alarm.evidence)
+        self._place.choose(place(alarm))
+        await self._show(alarm)
+
+    async def act(self, action: str, note: str) -> None:
+        """A button was pressed. The book has the last word; what it refuses is said, and the panel shows it."""
+        try:
+            await self._desk.call(self._desk.book.act, self._shown, action, by=self._user, note=note)
+        except UserError as error:
+            ui.notify(str(error), type="warning", position="top")
+        alarm = await self._desk.call(self._desk.book.alarm, self._shown)
+        if alarm:
+            self._list.put([alarm])
+            await self._show(alarm)
+
+    def back(self) -> None:
+        """Close the panel: on a small screen, return to the list."""
+        self._shown = ""
+        self._layout.classes(remove="chosen")
+        self._picture.show(None)
+        self._place.choose(None)
+        self._detail.clear()
+        self._list.grid.run_grid_method("deselectAll")
+
+    async def _show(self, alarm: Alarm) -> None:
+        self._detail.show(alarm, await self._desk.call(self._desk.book.history, alarm.id))
+
+
+def _is_new(news: News) -> bool:
+    return news.alarm is not None and news.alarm.state == "raised" and news.event.change in ("raised", "began")
+
+
+async def alarms_page(outlook: Outlook, user: str) -> None:
+    """Build the page; it lives on in a task of its own."""
+    opened = AlarmsPage(outlook, user)
+    task = background_tasks.create(opened.start(), name="alarms page")
+    ui.context.client.on_delete(task.cancel)

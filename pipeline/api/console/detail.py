@@ -1,0 +1,153 @@
+"""One alarm: its reason, why, what is known of it, its history, and the two buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nicegui import ui
+
+from pipeline.api.console import words
+from pipeline.api.console.rows import severity, state_name
+from pipeline.api.explain import duration, explain, moment
+from pipeline.api.shapes import spelled
+from pipeline.message import Alarm, AlarmEvent
+
+ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back"})
+"""Evidence that stands elsewhere on the page."""
+
+Act = Callable[[str, str], Awaitable[None]]
+"""(action, note) of a person on the alarm that is shown."""
+
+
+class Detail:
+    """The panel beside the list. `act` is called for its buttons, `back` when a small screen goes to the list."""
+
+    def __init__(self, act: Act, back: Callable[[], None]) -> None:
+        self._act = act
+        with ui.element("section").classes("detail").props('aria-label="Alarm"'):
+            button = ui.button(words.BACK, icon="arrow_back", on_click=back, color=None)
+            button.props('flat no-caps id="back"').classes("back plain")
+            self._body = ui.element("div").classes("detail-body")
+            self._buttons()
+        self._resolve_dialog()
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is selected."""
+        self._body.clear()
+        self._bar.set_visibility(False)
+        with self._body, ui.element("div").classes("empty tall"):
+            ui.icon("touch_app")
+            ui.label(words.SELECT)
+            ui.label(words.SELECT_HINT).classes("soft")
+
+    def show(self, alarm: Alarm, history: list[AlarmEvent]) -> None:
+        """Everything about `alarm`."""
+        why = explain(alarm, history)
+        self._body.clear()
+        with self._body:
+            _title(alarm)
+            _section(words.WHY)
+            for sentence in why.sentences:
+                ui.label(sentence).classes("sentence")
+            _section(words.FACTS)
+            _facts(alarm, why.rule.version, why.model)
+            _section(words.HISTORY)
+            _history(alarm, history)
+            _section(words.EVIDENCE)
+            _evidence(alarm.evidence)
+        self._bar.set_visibility(True)
+        self._acknowledge.set_enabled(alarm.acknowledged_by is None and alarm.state != "resolved")
+        self._resolve.set_enabled(alarm.acknowledged_by is not None and alarm.state != "resolved")
+
+    def _buttons(self) -> None:
+        self._bar = ui.element("div").classes("actions")
+        with self._bar:
+            self._acknowledge = ui.button(words.ACKNOWLEDGE, icon="done", on_click=self._on_acknowledge, color=None)
+            self._acknowledge.props('unelevated no-caps id="acknowledge"').classes("primary")
+            self._resolve = ui.button(words.RESOLVE, icon="task_alt", on_click=self._open_dialog, color=None)
+            self._resolve.props('flat no-caps id="resolve"').classes("secondary")
+
+    def _resolve_dialog(self) -> None:
+        with ui.dialog() as self._dialog, ui.card().classes("dialog"):
+            ui.label(words.RESOLVE_TITLE).classes("dialog-title")
+            self._note = ui.textarea(words.RESOLVE_NOTE).props("autofocus outlined autogrow maxlength=2000")
+            with ui.element("div").classes("actions"):
+                ui.button(words.CANCEL, on_click=self._dialog.close, color=None).props("flat no-caps").classes(
+                    "plain"
+                )
+                done = ui.button(words.RESOLVE, on_click=self._on_resolve, color=None)
+                done.props('unelevated no-caps id="resolve-now"').classes("primary")
+
+    def _open_dialog(self) -> None:
+        self._dialog.open()
+
+    async def _on_acknowledge(self) -> None:
+        self._acknowledge.set_enabled(False)
+        await self._act("acknowledge", "")
+
+    async def _on_resolve(self) -> None:
+        self._dialog.close()
+        await self._act("resolve", str(self._note.value or "").strip())
+        self._note.set_value("")
+
+
+def _title(alarm: Alarm) -> None:
+    level = severity(alarm)
+    with ui.element("div").classes("tags"):
+        ui.label(words.SEVERITIES[level]).classes(f"tag sev-{level}")
+        ui.label(state_name(alarm)).classes(f"chip state-{alarm.state}")
+    ui.label(alarm.reason).classes("reason").props('role="heading" aria-level="1"')
+
+
+def _section(name: str) -> None:
+    ui.label(name).classes("section").props('role="heading" aria-level="2"')
+
+
+def _facts(alarm: Alarm, version: str | None, model: str | None) -> None:
+    ended = moment(alarm.ended_at) if alarm.ended_at is not None else words.GOING_ON
+    facts = {
+        words.SUBJECT: alarm.subject,
+        words.PLACE: alarm.place,
+        words.RULE: f"{alarm.rule} ({alarm.kind}{f', version {version}' if version else ''})",
+        words.MODEL: model or "",
+        words.BEGAN: moment(alarm.start),
+        words.ENDED: ended,
+        words.LASTED: duration(alarm.ended_at - alarm.start) if alarm.ended_at is not None else "",
+    }
+    _table({name: value for name, value in facts.items() if value})
+
+
+def _table(rows: dict[str, str]) -> None:
+    with ui.element("dl").classes("facts"):
+        for name, value in rows.items():
+            with ui.element("dt"):
+                ui.label(name)
+            with ui.element("dd"):
+                ui.label(value)
+
+
+def _history(alarm: Alarm, history: list[AlarmEvent]) -> None:
+    with ui.element("ol").classes("history"):
+        for event in history:
+            with ui.element("li").classes(f"change-{event.change}"):
+                ui.label(f"{words.CHANGES.get(event.change, event.change)} · {event.by}").classes("change")
+                ui.label(moment(event.recorded)).classes("soft")
+                if event.reason and event.reason != alarm.reason:
+                    ui.label(event.reason)
+
+
+def _evidence(evidence: dict[str, Any]) -> None:
+    shown = {name: value for name, value in spelled(evidence).items() if name not in ELSEWHERE}
+    _table({name.replace("_", " "): _plain(value) for name, value in shown.items() if value not in ([], {}, None)})
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(v) for v in value)
+    return str(value)

@@ -1,0 +1,98 @@
+"""Every word the console shows, in one place. English for now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NAME: Final = "Vedette"
+ALARMS: Final = "Alarms"
+DEVICES: Final = "Devices"
+TRACKS: Final = "Tracks"
+SKIP: Final = "Skip to content"
+
+SEES: Final = "Seeing"
+BLIND: Final = "Blind"
+LOADING: Final = "Looking"
+LOST: Final = "Connection to the server lost. Nothing on this screen is live."
+BLIND_BANNER: Final = "The system does not see everything."
+SOUND_ON: Final = "Sound on: a new alarm is heard"
+SOUND_OFF: Final = "Sound off"
+THEME: Final = "Light or dark"
+
+OPEN: Final = "Open"
+UNACKNOWLEDGED: Final = "Unacknowledged"
+EVERYTHING: Final = "All"
+SEARCH: Final = "Search alarms"
+OLDER: Final = "Load older"
+NO_ALARMS: Final = "No alarms here. New ones appear by themselves."
+UNNOTICED: Final = "unacknowledged"
+
+SELECT: Final = "Select an alarm to see why it fired."
+SELECT_HINT: Final = "Click one in the list, or use the arrow keys. A acknowledges, R resolves, / searches."
+ACKNOWLEDGE: Final = "Acknowledge"
+RESOLVE: Final = "Resolve"
+RESOLVE_TITLE: Final = "Resolve this alarm"
+RESOLVE_NOTE: Final = "What was it, and what was done? (stands in the history)"
+CANCEL: Final = "Cancel"
+BACK: Final = "Back to the list"
+WHY: Final = "Why"
+FACTS: Final = "Facts"
+HISTORY: Final = "History"
+EVIDENCE: Final = "Evidence"
+NO_PICTURE: Final = "The picture is past its retention, or was never kept."
+NO_PLACE: Final = "This alarm has no place on the map."
+MAP: Final = "Map of units, fences and alarms"
+
+SUBJECT: Final = "Subject"
+PLACE: Final = "Place"
+RULE: Final = "Rule"
+MODEL: Final = "Model"
+BEGAN: Final = "Began"
+ENDED: Final = "Ended"
+GOING_ON: Final = "still going on"
+LASTED: Final = "Lasted"
+
+STATES: Final = {
+    "raised": "New",
+    "acknowledged": "Acknowledged",
+    "cleared": "Over, not seen",
+    "resolved": "Resolved",
+}
+CHANGES: Final = {
+    "raised": "Raised",
+    "began": "Raised",
+    "escalated": "Graver",
+    "still": "Still so",
+    "cleared": "Over",
+    "ended": "Over",
+    "acknowledged": "Acknowledged",
+    "resolved": "Resolved",
+}
+SEVERITIES: Final = {"critical": "Critical", "high": "High", "warning": "Warning", "info": "Notice"}
+KINDS: Final = {"api": "console server", "worker-telemetry": "telemetry", "worker-vision": "vision"} | {
+    "worker-alarms": "alarm book",
+    "bridge": "bridge",
+}
+
+PARTS: Final = "Parts of the system"
+NO_DEVICES: Final = "No device has been heard yet. Enrol one and start its agent."
+QUARANTINE: Final = "Refused"
+QUARANTINE_HINT: Final = "Messages and rows that were not accepted, by reason, since the beginning."
+NOTHING_REFUSED: Final = "Nothing has been refused."
+NOW: Final = "now"
+NEVER: Final = "never"
+
+TRACK_TITLE: Final = "Read a track"
+TRACK_HINT: Final = (
+    "Each reading is written to the audit log under your name, with its purpose, before it is shown."
+)
+UNIT: Final = "Unit"
+FROM: Final = "From (UTC)"
+TO: Final = "To (UTC)"
+PURPOSE: Final = "Purpose"
+PURPOSES: Final = ("incident review", "traffic planning", "maintenance of a device", "request of the operator")
+SHOW: Final = "Show track"
+NO_UNITS: Final = "No enrolled unit has sent a position yet."
+NO_TRACK: Final = "No positions of this unit in this period."
+CUT: Final = "The track is longer than one reading may be; the end is missing. Ask for a shorter period."
+DOWNLOAD: Final = "GeoJSON"
