@@ -15,8 +15,9 @@ from faust.types import TP
 from nats.js import api
 
 from pipeline import faustapp, topics, wire
-from pipeline.log import Log, Record
+from pipeline.log import Log
 from pipeline.ports import NotConnected
+from pipeline.record import Record
 from pipeline.settings import Settings, load
 from tests.live.servers import Nats
 
@@ -26,7 +27,7 @@ SINGLE = TP(wire.SIGNALS, 0)
 @pytest.fixture
 def server() -> Iterator[Nats]:
     """A server of one test: it gets killed, filled and trimmed."""
-    with Nats(max_file="40G") as server:
+    with Nats(max_file=40 << 30) as server:
         yield server
 
 
@@ -262,7 +263,7 @@ def test_a_seek_back_is_exact_even_while_records_are_read_ahead(settings: Settin
 
 def test_a_worker_waits_for_a_server_and_topics_that_come_later(tmp_path: Path) -> None:
     async def run() -> None:
-        server = Nats(max_file="40G")
+        server = Nats(max_file=40 << 30)
         (tmp_path / "faust").mkdir()
         settings = load(environ={"VEDETTE_LOG_URL": server.url, "VEDETTE_DATA_DIR": str(tmp_path)})
         reader = Reader(settings, wire.SIGNALS)
