@@ -1,0 +1,320 @@
+"""One suite for every alarm book: the double, SQLite, and a real PostgreSQL."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.alarms import schema
+from pipeline.alarms.book import SqlAlarmBook
+from pipeline.database import Database
+from pipeline.message import Change, Refusal, Signal
+from pipeline.ports import AlarmBook, UserError
+from tests.contract.sql import address
+from tests.doubles import MemoryBook
+
+T0 = 1_480_000_000_000_000
+NOW = 1_790_000_000_000_000
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AlarmBook]:
+    made: AlarmBook
+    if request.param == "memory":
+        made = MemoryBook(clock=lambda: NOW)
+    else:
+        made = SqlAlarmBook(address(request.param, request, tmp_path), clock=lambda: NOW)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return address(request.param, request, tmp_path)
+
+
+def signal(change: Change = Change.BEGAN, *, start: int = T0, at: int | None = None, **other: Any) -> Signal:
+    known: dict[str, Any] = {
+        "rule": "keep-out",
+        "kind": "geofence",
+        "version": "3f9a",
+        "subject": "bus-1",
+        "place": "yard",
+        "reason": f"bus-1 {change.value}",
+    }
+    return Signal(**{**known, **other}, change=change, start=start, at=start if at is None else at)
+
+
+def raised(book: AlarmBook, start: int = T0, **other: Any) -> str:
+    began = signal(start=start, **other)
+    book.apply([began])
+    return began.alarm
+
+
+def test_a_beginning_raises_an_alarm_that_carries_its_reason(book: AlarmBook) -> None:
+    began = signal(evidence={"fix": {"lat": 62.5, "speed": None}, "clock": "synced"}, severity="critical")
+    (event,) = book.apply([began])
+    assert (event.number, event.alarm, event.change, event.at) == (1, began.alarm, "raised", T0)
+    assert (event.recorded, event.by, event.reason) == (NOW, "rule keep-out", "bus-1 began")
+    alarm = book.alarm(began.alarm)
+    assert alarm is not None
+    assert (alarm.state, alarm.severity, alarm.start, alarm.raised_at, alarm.ended_at) == (
+        "raised",
+        "critical",
+        T0,
+        T0,
+        None,
+    )
+    assert alarm.evidence == {"fix": {"lat": 62.5, "speed": None}, "clock": "synced", "version": "3f9a"}
+    assert book.history(began.alarm) == [event]
+
+
+def test_a_second_delivery_changes_nothing(book: AlarmBook) -> None:
+    signals = [signal(), signal(Change.STILL, at=T0 + 1), signal(Change.ENDED, at=T0 + 2)]
+    first = book.apply([*signals, *signals])
+    alarms = book.alarms()
+    assert [event.change for event in first] == ["raised", "cleared"]
+    assert book.apply(signals) == []
+    assert book.apply(signals[:1]) == []
+    assert book.alarms() == alarms
+    assert book.events_after(0) == first
+
+
+def test_an_end_clears_and_keeps_an_unseen_alarm_on_the_list(book: AlarmBook) -> None:
+    key = raised(book)
+    book.apply([signal(Change.ENDED, at=T0 + 9)])
+    alarm = book.alarm(key)
+    assert alarm is not None
+    assert (alarm.state, alarm.ended_at, alarm.acknowledged_by) == ("cleared", T0 + 9, None)
+    book.act(key, "acknowledge", by="olga")
+    assert [(a.state, a.acknowledged_by) for a in book.alarms()] == [("cleared", "olga")]
+
+
+def test_an_end_before_its_beginning_is_kept_and_not_shown(book: AlarmBook) -> None:
+    ended = signal(Change.ENDED, at=T0 + 9)
+    assert book.apply([ended]) == []
+    assert book.alarms() == []
+    assert book.alarms(state="expected") == []
+    assert book.history(ended.alarm) == []
+    assert book.alarm(ended.alarm) is None
+    with pytest.raises(UserError, match=ended.alarm):
+        book.act(ended.alarm, "acknowledge", by="olga")
+    events = book.apply([signal()])
+    assert [(e.change, e.at, e.reason) for e in events] == [
+        ("raised", T0, "bus-1 began"),
+        ("cleared", T0 + 9, "bus-1 ended"),
+    ]
+    alarm = book.alarm(ended.alarm)
+    assert alarm is not None
+    assert (alarm.state, alarm.ended_at) == ("cleared", T0 + 9)
+
+
+def test_the_whole_life(book: AlarmBook) -> None:
+    key = raised(book)
+    acknowledged = book.act(key, "acknowledge", by="olga", note="looking")
+    book.apply([signal(Change.ENDED, at=T0 + 9)])
+    book.act(key, "resolve", by="piet", note="a drill")
+    assert [(e.number, e.change, e.by, e.reason) for e in book.history(key)] == [
+        (1, "raised", "rule keep-out", "bus-1 began"),
+        (2, "acknowledged", "olga", "looking"),
+        (3, "cleared", "rule keep-out", "bus-1 ended"),
+        (4, "resolved", "piet", "a drill"),
+    ]
+    assert (acknowledged.at, acknowledged.recorded) == (NOW, NOW)
+    alarm = book.alarm(key)
+    assert alarm is not None
+    assert (alarm.state, alarm.acknowledged_by, alarm.resolved_by) == ("resolved", "olga", "piet")
+
+
+def test_an_action_repeated_by_anybody_gives_the_first_event(book: AlarmBook) -> None:
+    key = raised(book)
+    first = book.act(key, "acknowledge", by="olga")
+    assert book.act(key, "acknowledge", by="piet") == first
+    resolved = book.act(key, "resolve", by="piet")
+    assert book.act(key, "acknowledge", by="anna") == first
+    assert book.act(key, "resolve", by="anna") == resolved
+    assert len(book.history(key)) == 3
+
+
+def test_a_resolved_alarm_stays_so(book: AlarmBook) -> None:
+    key = raised(book)
+    book.act(key, "acknowledge", by="olga")
+    book.act(key, "resolve", by="olga")
+    assert book.apply([signal(Change.STILL, at=T0 + 1), signal(Change.ENDED, at=T0 + 2)]) == []
+    alarm = book.alarm(key)
+    assert alarm is not None
+    assert (alarm.state, alarm.ended_at) == ("resolved", T0 + 2)
+
+
+@pytest.mark.parametrize(
+    ("action", "named"), [("shelve", "shelve"), ("resolve", "acknowledged"), ("acknowledged", "acknowledged")]
+)
+def test_what_may_not_be_done_says_so(book: AlarmBook, action: str, named: str) -> None:
+    key = raised(book)
+    with pytest.raises(UserError, match=named):
+        book.act(key, action, by="olga")
+    assert [e.change for e in book.history(key)] == ["raised"]
+
+
+def test_an_unknown_alarm_is_named(book: AlarmBook) -> None:
+    with pytest.raises(UserError, match="feedbeef"):
+        book.act("feedbeef", "acknowledge", by="olga")
+    assert book.alarm("feedbeef") is None
+
+
+def test_the_list_is_newest_first_and_can_be_narrowed(book: AlarmBook) -> None:
+    keys = [raised(book, T0 + i, subject=f"bus-{i % 2}") for i in range(4)]
+    book.act(keys[2], "acknowledge", by="olga")
+    assert [a.id for a in book.alarms()] == keys[::-1]
+    assert [a.id for a in book.alarms(limit=2)] == keys[:1:-1]
+    assert [a.id for a in book.alarms(subject="bus-1")] == [keys[3], keys[1]]
+    assert [a.id for a in book.alarms(state="acknowledged")] == [keys[2]]
+    assert [a.id for a in book.alarms(state="raised", subject="bus-0")] == [keys[0]]
+
+
+def test_events_can_be_followed_by_number(book: AlarmBook) -> None:
+    for i in range(5):
+        raised(book, T0 + i)
+    assert [e.number for e in book.events_after(0)] == [1, 2, 3, 4, 5]
+    assert [e.number for e in book.events_after(3)] == [4, 5]
+    assert [e.number for e in book.events_after(0, limit=2)] == [1, 2]
+    assert book.events_after(5) == []
+
+
+def test_evidence_keeps_the_first_the_best_and_the_last_frame(book: AlarmBook) -> None:
+    scores = [0.6, 0.7, 0.95, 0.8, 0.5]
+    for i, score in enumerate(scores):
+        change = Change.STILL if i else Change.BEGAN
+        book.apply([signal(change, at=T0 + i, evidence={"frame": f"key{i}", "score": score, "model": "m"})])
+    (alarm,) = book.alarms()
+    assert [f["frame"] for f in alarm.evidence["frames"]] == ["key0", "key2", "key4"]
+    assert (alarm.evidence["frame"], alarm.evidence["score"]) == ("key0", 0.6)
+
+
+def test_a_thousand_signals_at_once(book: AlarmBook) -> None:
+    signals = [signal(start=T0 + i) for i in range(1200)]
+    assert [e.number for e in book.apply(signals)] == list(range(1, 1201))
+    assert book.apply(signals) == []
+    assert len(book.alarms(limit=5000)) == 1200
+
+
+def test_readings_are_on_the_audit_log(book: AlarmBook) -> None:
+    book.audit(who="olga", what="track", subject="bus-1", purpose="accident on the bridge", detail="one hour")
+    book.audit(who="piet", what="frame", subject="cam-2", purpose="training")
+    newest, first = book.audits()
+    assert (newest["who"], newest["detail"]) == ("piet", "")
+    assert {k: first[k] for k in ("at", "who", "what", "subject", "purpose", "detail")} == {
+        "at": NOW,
+        "who": "olga",
+        "what": "track",
+        "subject": "bus-1",
+        "purpose": "accident on the bridge",
+        "detail": "one hour",
+    }
+    assert len(book.audits(limit=1)) == 1
+
+
+def refusal(n: int, reason: str = "latitude_range") -> Refusal:
+    return Refusal(
+        "gps-1", "vedette/v1/gps-1/position", reason, f"row {n}: 95 is no latitude", T0 + n, b"\x00{\xff"
+    )
+
+
+def test_the_quarantine_keeps_each_refusal_once(book: AlarmBook) -> None:
+    book.refuse([refusal(1), refusal(2), refusal(1)])
+    book.refuse([refusal(2), refusal(3, "clock_future")])
+    book.refuse([])
+    assert book.refusals() == [refusal(3, "clock_future"), refusal(2), refusal(1)]
+    assert book.refusals(reason="latitude_range", limit=1) == [refusal(2)]
+    assert book.refusal_counts() == {"clock_future": 1, "latitude_range": 2}
+
+
+def test_the_device_board_keeps_what_a_report_leaves_out(book: AlarmBook) -> None:
+    book.report_devices([{"device": "cam-1", "received": 5, "state": "running", "waiting": 3}, {"device": "a"}])
+    book.report_devices([{"device": "cam-1", "received": 9, "frame_scored": 7}])
+    assert book.devices() == [
+        {"device": "a"},
+        {"device": "cam-1", "received": 9, "state": "running", "waiting": 3, "frame_scored": 7},
+    ]
+
+
+def test_an_old_report_that_comes_again_does_not_make_a_device_look_older(book: AlarmBook) -> None:
+    book.report_devices([{"device": "cam-1", "received": 9, "frame_scored": 8}])
+    book.report_devices([{"device": "cam-1", "received": 5, "frame_scored": None}])
+    assert book.devices()[0]["received"] == 9
+
+
+def test_the_book_is_there_after_it_was_closed(url: str) -> None:
+    first = SqlAlarmBook(url)
+    key = raised(first)
+    first.close()
+    again = SqlAlarmBook(url)
+    assert [a.id for a in again.alarms()] == [key]
+    assert again.apply([signal()]) == []
+    again.close()
+
+
+def together(count: int, work: Callable[[int], None]) -> None:
+    """Run `work` in so many threads at once; an exception of any of them comes out."""
+    with ThreadPoolExecutor(count) as pool:
+        list(pool.map(work, range(count)))
+
+
+def test_a_reader_that_follows_numbers_misses_nothing_of_many_writers(url: str) -> None:
+    """Each writer has a book of its own, as processes do."""
+
+    def write(n: int) -> None:
+        book = SqlAlarmBook(url)
+        for i in range(25):
+            book.apply([signal(start=T0 + i, subject=f"bus-{n}")])
+        book.close()
+
+    writers = threading.Thread(target=together, args=(4, write))
+    reader = SqlAlarmBook(url)
+    reader.alarms()
+    writers.start()
+    seen: list[int] = []
+    while writers.is_alive() or reader.events_after(seen[-1] if seen else 0):
+        seen += [event.number for event in reader.events_after(seen[-1] if seen else 0)]
+    writers.join()
+    assert seen == list(range(1, 101))
+    assert len(reader.alarms()) == 100
+    reader.close()
+
+
+def test_several_who_open_a_new_book_at_once_all_can(url: str) -> None:
+    def open_and_use(n: int) -> None:
+        book = SqlAlarmBook(url)
+        book.apply([signal(start=T0 + n)])
+        book.close()
+
+    together(4, open_and_use)
+    assert len(SqlAlarmBook(url).alarms()) == 4
+
+
+def test_the_audit_log_cannot_be_changed(url: str) -> None:
+    book = SqlAlarmBook(url)
+    book.audit(who="olga", what="track", subject="bus-1", purpose="p")
+    database = Database(url, schema.METADATA, part="alarms", version=schema.VERSION)
+    for statement in (update(schema.audit).values(who="nobody"), delete(schema.audit)):
+        with suppress(IntegrityError), database.writing() as db:  # SQLite says no, PostgreSQL does nothing
+            db.execute(statement)
+    assert [row["who"] for row in book.audits()] == ["olga"]
+    database.close()
+    book.close()
+
+
+def test_evidence_of_any_shape_comes_back(book: AlarmBook) -> None:
+    evidence = {"ü": [1, 2.5, None, {"a": [True]}], "frames_held": 0, "text": "'; DROP TABLE alarm; --"}
+    key = raised(book, evidence=evidence)
+    alarm = book.alarm(key)
+    assert alarm is not None
+    assert alarm.evidence == {**evidence, "version": "3f9a"}
+    assert msgspec.json.encode(alarm)
