@@ -67,6 +67,7 @@ class OnnxDetector:
         self.card, self.min_score = card, min_score
         self._session, self._family = session, family(card.family)
         _check_graph(card, session, self._family)
+        self._gain = (1 / np.array(card.input.std, np.float32))[None, :, None, None]
         self._fill = tuple(float(v) for v in card.input.letterbox)
 
     @classmethod
@@ -121,7 +122,7 @@ class OnnxDetector:
         right, bottom = wanted.width - box.width - box.left, wanted.height - box.height - box.top
         square = cv2.copyMakeBorder(drawn, box.top, bottom, box.left, right, cv2.BORDER_CONSTANT, value=self._fill)
         blob = cv2.dnn.blobFromImage(square, 1.0, mean=wanted.mean, swapRB=wanted.colour == "RGB")
-        return np.asarray(blob / np.array(wanted.std, np.float32)[None, :, None, None], np.float32)
+        return np.asarray(np.multiply(blob, self._gain, out=blob), np.float32)
 
 
 def _session(folder: Path, card: ModelCard, threads: int, providers: Sequence[str]) -> ort.InferenceSession:

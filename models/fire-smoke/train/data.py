@@ -7,6 +7,7 @@ A folder of YOLO labels: `images/*.jpg`, `labels/*.txt` (class, centre x, centre
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ MEAN = STD = 127.5
 # Held out by source: thresholds are chosen on the first group, the second is only reported.
 VALIDATION = ("ab", "df", "atl")
 TEST = ("bp", "hod")
+FAR = "afm"  # look-out cameras: five of the fifteen views are for testing, see far_test.txt
+FAR_TEST_FILE = Path(__file__).with_name("far_test.txt")
 
 Picture = NDArray[np.uint8]  # HxWx3 BGR
 Boxes = NDArray[np.float32]  # [n,5] class, x1, y1, x2, y2 in pixels
@@ -62,14 +65,19 @@ def _corners(numbers: Boxes, image: Picture) -> Boxes:
     return np.concatenate([numbers[:, :1], low, high], 1).astype(np.float32)
 
 
-def split(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample], list[Sample]]:
-    """(training, validation, test), no source in two of them."""
-    held = (*VALIDATION, *TEST)
-    return (
-        [s for s in samples if s.source not in held],
-        [s for s in samples if s.source in VALIDATION],
-        [s for s in samples if s.source in TEST],
-    )
+def use(sample: Sample) -> str:
+    """training, validation, test or far test. No source serves two of them, but for the far views."""
+    if sample.source in VALIDATION:
+        return "validation"
+    if sample.source in TEST:
+        return "test"
+    return "far test" if sample.name in _far_test() else "training"
+
+
+@functools.cache
+def _far_test() -> frozenset[str]:
+    lines = FAR_TEST_FILE.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if not line.startswith("#"))
 
 
 def letterbox(image: Picture, size: int) -> tuple[Picture, float, tuple[int, int]]:

@@ -1,8 +1,10 @@
 """Which point answers for which box, and what a wrong answer costs.
 
 Assignment is task-aligned (TOOD, Feng et al. 2021): a point inside a box ranks by score · IoU^6, the best ten take
-it, and the class target is how well they did. Classes are scored by quality focal loss (Li et al. 2020), boxes by
-generalised IoU (Rezatofighi et al. 2019).
+it, and the class target is how well they did, but never under a half for the best: a fire with a sloppy box is
+still a fire. Classes are scored by quality focal loss (Li et al. 2020), boxes by generalised IoU (Rezatofighi et
+al. 2019). The focal exponent is 1: with 2, calm pictures kept scores of 0.2 because nothing pushed them further
+down. On top, the worst false points of each picture pay in full, since a picture cries wolf by its highest score.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ from torch import Tensor, nn
 
 BEST = 10
 IOU_POWER = 6.0
+FOCAL_POWER = 1.0
+LEAST_TARGET = 0.5
+WORST = 16  # false points a picture and class
+WORST_WEIGHT = 0.15
 SMALLEST_HALF = 9.0  # px: a box is never so small that no point of stride 8 lies in it
 
 
@@ -66,8 +72,8 @@ def assign(scores: Tensor, boxes: Tensor, truth: Tensor, centres: Tensor) -> Ass
     chosen &= torch.zeros_like(chosen).scatter_(0, owner[None], True)
     taken = chosen.any(0)
     quality = fit * chosen
-    best_iou = (iou * chosen).amax(1, keepdim=True).clamp(min=0.1)
-    quality = quality / quality.amax(1, keepdim=True).clamp(min=1e-12) * best_iou
+    best = LEAST_TARGET + (1 - LEAST_TARGET) * (iou * chosen).amax(1, keepdim=True)
+    quality = quality / quality.amax(1, keepdim=True).clamp(min=1e-12) * best
     target[taken, kind[owner[taken]]] = quality[owner[taken], taken.nonzero()[:, 0]]
     return Assigned(target, corners[owner], taken)
 
@@ -84,13 +90,22 @@ def detection_loss(
     class_sum, box_sum, wanted = raw.new_zeros(()), raw.new_zeros(()), 0.0
     for i, truth in enumerate(truths):
         found = assign(scores[i], boxes[i].detach(), truth, places)
-        weight = (found.target - scores[i]).abs().square() * _care(ignored[i], places, found)
+        care = _care(ignored[i], places, found)
+        weight = (found.target - scores[i]).abs().pow(FOCAL_POWER) * care
         cost = nn.functional.binary_cross_entropy_with_logits(logits[i], found.target, reduction="none")
-        class_sum = class_sum + (weight * cost).sum()
+        class_sum = class_sum + (weight * cost).sum() + WORST_WEIGHT * _worst(cost, care, truth, places)
         value = found.target.sum(1)[found.taken]
         box_sum = box_sum + ((1 - giou(boxes[i][found.taken], found.boxes[found.taken])) * value).sum()
         wanted += float(value.sum())
     return class_sum / max(wanted, 1.0), box_sum / max(wanted, 1.0)
+
+
+def _worst(cost: Tensor, care: Tensor, truth: Tensor, places: Tensor) -> Tensor:
+    """Sum of what the costliest points outside every box of their class cost."""
+    calm = care > 0
+    for box in truth:
+        calm[inside(box[None, 1:], places, SMALLEST_HALF)[0], int(box[0])] = False
+    return (cost * calm).topk(WORST, 0).values.sum()
 
 
 def _care(ignored: Tensor, places: Tensor, found: Assigned) -> Tensor:

@@ -80,13 +80,27 @@ class Pyramid(nn.Module):
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
 
+class LevelConv(nn.Module):
+    """A convolution whose weights all levels share, with a batch norm for each: their statistics differ so much
+    that one running mean for all of them would fit none when it is used instead of the batch's own."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in STRIDES)
+        self.act = nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        return self.act(self.norms[level](self.conv(x)))
+
+
 class Head(nn.Module):
     """The same weights on each level: one shared convolution, then one for boxes and one for classes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared = conv_bn(WIDTH, WIDTH)
-        self.box_tower, self.class_tower = conv_bn(WIDTH, WIDTH), conv_bn(WIDTH, WIDTH)
+        self.shared = LevelConv(WIDTH)
+        self.box_tower, self.class_tower = LevelConv(WIDTH), LevelConv(WIDTH)
         self.box = nn.Conv2d(WIDTH, 4, 1)
         self.logit = nn.Conv2d(WIDTH, len(CLASSES), 1)
         nn.init.normal_(self.box.weight, std=0.01)
@@ -94,10 +108,10 @@ class Head(nn.Module):
         nn.init.normal_(self.logit.weight, std=0.01)
         nn.init.constant_(self.logit.bias, PRIOR_LOGIT)
 
-    def forward(self, level: Tensor) -> Tensor:
-        shared = self.shared(level)
-        both = torch.cat([self.box(self.box_tower(shared)), self.logit(self.class_tower(shared))], 1)
-        return both.flatten(2).transpose(1, 2)
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        shared = self.shared(x, level)
+        boxes, logits = self.box(self.box_tower(shared, level)), self.logit(self.class_tower(shared, level))
+        return torch.cat([boxes, logits], 1).flatten(2).transpose(1, 2)
 
 
 class FireSmokeNet(nn.Module):
@@ -108,7 +122,7 @@ class FireSmokeNet(nn.Module):
     def forward(self, images: Tensor, trained_from: int = 0) -> Tensor:
         """[b,3,s,s] normalised RGB, s a multiple of 32 → raw [b,n,4+classes], points in order of stride."""
         levels = self.pyramid(self.backbone(images, trained_from))
-        return torch.cat([self.head(level) for level in levels], 1)
+        return torch.cat([self.head(x, level) for level, x in enumerate(levels)], 1)
 
 
 def points(size: int) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from augment import Augment
-from data import MEAN, STD, load, split
+from data import MEAN, STD, load, use
 from loss import detection_loss
 from net import FireSmokeNet, decode, points
 from torch import Tensor
@@ -143,7 +143,7 @@ def main() -> None:
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     samples = load(args.data, tiers=("A",) if args.tiers == "A" else ("A", "A*"), long_side=640)
-    training, _, _ = split(samples)
+    training = [s for s in samples if use(s) == "training"]
     trainer = Trainer(args)
     augment = Augment(training, args.size, np.random.default_rng(args.seed))
     steps = run(trainer, feeder(augment, args.batch))
