@@ -135,7 +135,8 @@ def read(files: Sequence[Path], skip_bad: bool) -> PositionBatch:
     try:
         batch = read_columns(files, on_bad="skip" if skip_bad else "raise", progress=progress)
     except TrackError as error:
-        raise UserError(f"{error} (or leave bad lines out: --skip-bad)") from None
+        hint = " (or leave bad lines out: --skip-bad)" if error.bad.column else ""
+        raise UserError(f"{error}{hint}") from None
     for bad in progress.skipped[:10]:
         click.echo(f"left out: {bad}", err=True)
     if progress.skipped:

@@ -163,7 +163,7 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
         if spec.enabled:
             specs.append(spec)
         versions[spec.name] = _version(path.parent, spec)
-    return RuleSet(path, tuple(specs), fences, versions), findings
+    return RuleSet(path, tuple(specs), fences, versions), sorted(findings, key=lambda f: f.line)
 
 
 def _version(folder: Path, spec: Common) -> str:

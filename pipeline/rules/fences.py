@@ -109,21 +109,38 @@ class FenceIndex:
 
 
 def load_fences(path: Path, *, repair: bool = False, source: str = "") -> list[Fence]:
-    """The fences of a GeoJSON file. Raises FenceError with file, fence, reason and fix.
+    """The fences of a GeoJSON file. Raises FenceError with file, fence, reason and fix of the first mistake.
 
     `repair` takes a polygon that crosses itself as its odd-even area. `source` names the file in keys and messages.
     """
-    source = source or path.name
-    fences, ids = [], set()
-    for number, feature in enumerate(_features(path, source), 1):
-        fence = _fence(feature, source, number, repair)
-        if fence.id in ids:
-            raise FenceError(f"{source}: fence {fence.id}", "the id is used twice", "give each fence its own id")
-        ids.add(fence.id)
-        fences.append(fence)
-    if not fences:
-        raise FenceError(source, "holds no fence", "put at least one feature into it")
+    fences, errors = inspect_fences(path, repair=repair, source=source)
+    if errors:
+        raise errors[0]
     return fences
+
+
+def inspect_fences(path: Path, *, repair: bool = False, source: str = "") -> tuple[list[Fence], list[FenceError]]:
+    """The good fences of a file, and what is wrong with it and the others."""
+    source = source or path.name
+    fences: dict[str, Fence] = {}
+    errors: list[FenceError] = []
+    try:
+        features = _features(path, source)
+    except FenceError as error:
+        return [], [error]
+    for number, feature in enumerate(features, 1):
+        try:
+            fence = _fence(feature, source, number, repair)
+        except FenceError as error:
+            errors.append(error)
+            continue
+        if fence.id in fences:
+            where = f"{source}: fence {fence.id}"
+            errors.append(FenceError(where, "the id is used twice", "give each fence its own id"))
+        fences.setdefault(fence.id, fence)
+    if not features:
+        errors.append(FenceError(source, "holds no fence", "put at least one feature into it"))
+    return list(fences.values()), errors
 
 
 def _features(path: Path, source: str) -> list[Any]:

@@ -1,0 +1,180 @@
+"""`vedette check`: settings, rules, fences, fleet and model, before they are used."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from pipeline.cli.common import settings_for
+from pipeline.ports import UserError
+from pipeline.rules.config import RuleSet, inspect
+from pipeline.rules.fences import inspect_fences
+from pipeline.rules.fleet import Fleet, load_fleet
+from pipeline.rules.tables import Finding
+from pipeline.settings import Settings
+from pipeline.telemetry.clean import Limits
+
+Checks = Iterator[tuple[str, list[Finding]]]
+"""For each thing looked at: what it holds, in a few words, and what is wrong with it."""
+
+
+class Files(msgspec.Struct):
+    """What is to be looked at; None: not."""
+
+    rules: Path | None = None
+    fences: Path | None = None
+    fleet: Path | None = None
+    model: Path | None = None
+
+    def named(self) -> bool:
+        return any(getattr(self, name) for name in self.__struct_fields__)
+
+
+def path_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, type=click.Path(path_type=Path), help=text)
+
+
+@click.command()
+@path_option("--config", "Settings file; all that it names is checked (default: $VEDETTE_CONFIG, else built-in).")
+@path_option("--data", "Data folder of a system, as given to `vedette up --data`.")
+@path_option("--rules", "Check this rules file and its fences.")
+@path_option("--fences", "Check this GeoJSON file.")
+@path_option("--fleet", "Check this fleet file.")
+@path_option("--model", "Check this model folder: card, hash, graph.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a finding, a line each.")
+def command(config: Path | None, data: Path | None, as_json: bool, **named: Path | None) -> None:
+    """Check settings, rules, fences, fleet and model; tell file, line, key, reason and fix of each mistake.
+
+    With --rules, --fences, --fleet or --model only those are looked at, without them everything the settings name.
+    Exit status 2 if anything is wrong, else 0.
+    """
+    files = Files(**named)
+    wrong = 0
+    for holds, findings in everything(files, config, data):
+        wrong += len(findings)
+        for finding in findings:
+            click.echo(msgspec.json.encode(finding).decode() if as_json else f"wrong  {finding}")
+        if not findings and not as_json:
+            click.echo(f"fine   {holds}")
+    sys.exit(2 if wrong else 0)
+
+
+def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
+    if not files.named() or config is not None:
+        settings, findings = check_settings(config, data)
+        yield f"settings {config or 'built in'}", findings
+        if settings is None:
+            return
+        if not files.named():
+            files = _files_of(settings)
+    rules = fleet = None
+    if files.rules:
+        rules, holds, findings = check_rules(files.rules)
+        yield holds, findings
+    if files.fences:
+        yield check_fences(files.fences)
+    if files.fleet:
+        fleet, holds, findings = check_fleet(files.fleet)
+        yield holds, findings
+    if files.model:
+        yield check_model(files.model, rules)
+    if rules and fleet:
+        yield "groups named by rules", list(check_groups(rules, fleet))
+
+
+def _files_of(settings: Settings) -> Files:
+    model = Path(settings.vision.model)
+    return Files(rules=Path(settings.rules.file), fleet=Path(settings.fleet.file), model=model)
+
+
+# ---------------------------------------------------------------- one thing each
+
+
+def check_settings(config: Path | None, data: Path | None) -> tuple[Settings | None, list[Finding]]:
+    """The settings, None if they cannot be used at all."""
+    file = str(config or "settings")
+    try:
+        settings = settings_for(data, config)
+    except UserError as error:
+        return None, [_from_text(file, config, str(error))]
+    findings = []
+    try:
+        Limits.of(settings.clean.earliest, settings.clean.future_s)
+    except ValueError as error:
+        findings.append(Finding(file, _line(config, "earliest"), "", "earliest", str(error), "write it in UTC"))
+    for key in ("ca_file", "cert_file", "key_file"):
+        path = getattr(settings.mqtt, key)
+        if path and not Path(path).is_file():
+            reason = f"there is no file {path}"
+            findings.append(Finding(file, _line(config, key), "", f"mqtt.{key}", reason, "check the path"))
+    return settings, findings
+
+
+def check_rules(path: Path) -> tuple[RuleSet, str, list[Finding]]:
+    rules, findings = inspect(path)
+    fences = len({fence.key for fences in rules.fences.values() for fence in fences})
+    return rules, f"rules {path}: {len(rules.specs)} rules, {fences} fences, version {rules.version}", findings
+
+
+def check_fences(path: Path) -> tuple[str, list[Finding]]:
+    fences, errors = inspect_fences(path)
+    findings = [Finding(str(path), 0, "", e.where.partition(": ")[2], e.reason, e.fix) for e in errors]
+    return f"fences {path}: {len(fences)} fences", findings
+
+
+def check_fleet(path: Path) -> tuple[Fleet | None, str, list[Finding]]:
+    try:
+        fleet = load_fleet(path)
+    except UserError as error:
+        return None, "", [_from_text(str(path), None, str(error))]
+    groups = sorted({group for group in fleet.groups.values() if group})
+    return fleet, f"fleet {path}: {len(fleet.units)} units, groups {', '.join(groups) or 'none'}", []
+
+
+def check_model(folder: Path, rules: RuleSet | None) -> tuple[str, list[Finding]]:
+    """Card, hash and graph, and whether it knows the labels that rules name."""
+    from pipeline.vision.detector import OnnxDetector
+
+    try:
+        detector = OnnxDetector.load(folder, threads=1)
+    except UserError as error:
+        return "", [_from_text(str(folder), None, str(error))]
+    labels = ", ".join(f"{label} from {score:g}" for label, score in sorted(detector.thresholds.items()))
+    try:
+        if rules is not None:
+            rules.sightings(detector.thresholds)
+    except UserError as error:
+        return "", [_from_text(str(rules.path if rules else folder), None, str(error))]
+    return f"model {folder}: {detector.model}, {labels}", []
+
+
+def check_groups(rules: RuleSet, fleet: Fleet) -> Iterator[Finding]:
+    """A rule about a group that nobody belongs to never says anything."""
+    known = {group for group in fleet.groups.values() if group}
+    for rule, groups in rules.groups().items():
+        for group in groups:
+            if group not in known:
+                fix = f"groups of the fleet file: {', '.join(sorted(known)) or 'none'}"
+                yield Finding(str(rules.path), 0, rule, "groups", f"no unit belongs to group {group!r}", fix)
+
+
+def _from_text(file: str, config: Path | None, text: str) -> Finding:
+    """A UserError's sentence as a finding: the file is said once, the key and its line are found again."""
+    text = text.removeprefix(f"{file}: ")
+    key = re.search(r"unknown key '(\w+)'|at `\$\.([\w.]+)", text)
+    name = (key[1] or key[2]) if key else ""
+    reason, _, fix = text.partition("; ")
+    return Finding(file, _line(config, name.rpartition(".")[2]), "", name, reason.partition(" - at `")[0], fix)
+
+
+def _line(path: Path | None, key: str) -> int:
+    """The line of a settings file where a key is set, 0 if it cannot be told."""
+    if path is None or not path.is_file() or not key:
+        return 0
+    lines = enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1)
+    return next((n for n, line in lines if re.match(rf"\s*\[?\s*{re.escape(key)}\b", line)), 0)
