@@ -60,7 +60,11 @@ async def ensure(settings: Settings) -> None:
 async def _ensure_jetstream(log: Log) -> None:
     try:
         client = await nats.connect(
-            log.url, allow_reconnect=False, connect_timeout=int(PATIENCE_S), error_cb=_quiet
+            log.url,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=int(PATIENCE_S),
+            error_cb=_quiet,
         )
     except TROUBLE as error:
         raise NotConnected(f"log {log.url}: {error or type(error).__name__}") from error

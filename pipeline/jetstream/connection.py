@@ -48,6 +48,7 @@ class Connection:
         self._lock = asyncio.Lock()
         self._client: Client | None = None
         self._up = asyncio.Event()
+        self._trouble = ""
         self.on_return: list[Callable[[], None]] = []
 
     @property
@@ -109,7 +110,11 @@ class Connection:
         self._up.set()
 
     async def _on_error(self, error: Exception) -> None:
-        logger.info("%s: %s", self._name, error or type(error).__name__)
+        """Called at each attempt, five times a second: said once a trouble."""
+        trouble = str(error) or type(error).__name__
+        if trouble != self._trouble:
+            logger.warning("%s: %s", self._name, trouble)
+        self._trouble = trouble
 
     async def _on_down(self) -> None:
         if self._client is not None:
@@ -118,6 +123,7 @@ class Connection:
 
     async def _on_up(self) -> None:
         self._up.set()
+        self._trouble = ""
         logger.warning("%s: connected again", self._name)
         for call in self.on_return:
             call()
