@@ -21,20 +21,14 @@ from typing import Any
 import msgspec
 
 from pipeline.message import SECOND, Change, ScoredFrame, Signal
+from pipeline.rules.boxes import Box, near, place
 from pipeline.rules.head import Head, spell_s
-
-Box = tuple[float, float, float, float]
 
 FUTURE = 300 * SECOND
 """A frame stamped later than this after its arrival is passed over: one false stamp must not blind a camera."""
 
 MAX_CANDIDATES = 16
 KEPT_BACK = 20
-NEAR = 0.5
-"""Boxes belong together when they meet after each is widened by this part of its size on every side."""
-
-MARGIN = 0.02
-"""... and by this part of the picture: small things far away move by more than their own size."""
 
 
 class Confirmation(msgspec.Struct, frozen=True):
@@ -76,6 +70,8 @@ class Candidate(msgspec.Struct):
     """When it first reached the open score; 0: not yet."""
     open: bool = False
     place: str = ""
+    lacks: tuple[str, str] = ("", "")
+    """Until it is open: what it lacked when it was last seen, as a code and a sentence."""
 
 
 class HeldBack(msgspec.Struct):
@@ -161,7 +157,7 @@ class Sighting:
         rule, hit = self._rule, set()
         found = [d for d in frame.detections if d[0] == rule.label and d[1] >= rule.hold_score]
         for _label, score, box in sorted(found, key=lambda d: (-d[1], d[2])):
-            candidate = next((c for c in _by_rank(camera) if _near(c.box, box, frame)), None)
+            candidate = next((c for c in _by_rank(camera) if near(c.box, box, frame)), None)
             if candidate is None:
                 if len(camera.candidates) >= MAX_CANDIDATES:
                     continue
@@ -186,10 +182,14 @@ class Sighting:
             candidate.missed += 1
             absent = frame.at - candidate.last >= self._rule.close and candidate.missed >= self._rule.close_frames
             return self._leave(camera, candidate, frame) if absent else []
-        if candidate.open or self._lacks(camera, candidate):
+        if candidate.open:
+            return []
+        lacks = self._lacks(camera, candidate)
+        if lacks:
+            candidate.lacks = lacks
             return []
         candidate.open = True
-        candidate.place = _place(candidate.box, frame)
+        candidate.place = place(candidate.box, frame)
         return [self._began(camera, candidate, frame)]
 
     def _lacks(self, camera: Camera, candidate: Candidate) -> tuple[str, str] | None:
@@ -212,7 +212,7 @@ class Sighting:
         if candidate.open:
             camera.candidates.remove(candidate)
             return [self._ended(candidate, frame)]
-        self._hold_back(camera, candidate, *(self._lacks(camera, candidate) or ("persistence", "seen too briefly")))
+        self._hold_back(camera, candidate, *candidate.lacks)
         return []
 
     def _hold_back(self, camera: Camera, candidate: Candidate, reason: str, detail: str) -> None:
@@ -278,21 +278,3 @@ def held_back(state: State, camera: str) -> list[HeldBack]:
 def _by_rank(camera: Camera) -> list[Candidate]:
     """Open episodes first, then the longest known, so that a growing fire stays one alarm."""
     return sorted(camera.candidates, key=lambda c: (not c.open, c.first))
-
-
-def _near(a: Box, b: Box, frame: ScoredFrame) -> bool:
-    a, b = _widened(a, frame), _widened(b, frame)
-    return a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
-
-
-def _widened(box: Box, frame: ScoredFrame) -> Box:
-    dx = NEAR * (box[2] - box[0]) + MARGIN * frame.width
-    dy = NEAR * (box[3] - box[1]) + MARGIN * frame.height
-    return box[0] - dx, box[1] - dy, box[2] + dx, box[3] + dy
-
-
-def _place(box: Box, frame: ScoredFrame) -> str:
-    """The middle of the box, as a part of the picture: `62% across, 40% down`."""
-    across = (box[0] + box[2]) / 2 / frame.width
-    down = (box[1] + box[3]) / 2 / frame.height
-    return f"{across:.0%} across, {down:.0%} down"
