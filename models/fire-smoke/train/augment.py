@@ -11,7 +11,7 @@ import numpy as np
 from data import FIRE, GREY, SMOKE, Boxes, Picture, Sample
 from numpy.random import Generator
 from numpy.typing import NDArray
-from render import lamps, paste_plume, plume
+from render import clouds, lamps, paste_plume, plume
 
 KEPT_SHARE = 0.3  # a box cut to less than this of its area is neither there nor not there: ignored
 LEAST_SIDE = 4.0  # px
@@ -54,6 +54,8 @@ class Augment:
         tiles = int(self.rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
         for rect in self._grid(tiles):
             self._place(canvas, self.samples[self.rng.choice(len(self.samples), p=self.weight)], rect)
+        if self.rng.random() < 0.12:
+            self._clouds(canvas)
         if self.rng.random() < 0.35 and canvas.areas:
             self._far_smoke(canvas)
         if self.rng.random() < 0.12:
@@ -106,6 +108,11 @@ class Augment:
         good = visible & (share >= KEPT_SHARE) & (sides.min(1, initial=np.inf) >= LEAST_SIDE)
         canvas.boxes.append(cut[good & is_truth])
         canvas.ignored.append(cut[visible & ~(good & is_truth)])
+
+    def _clouds(self, canvas: Canvas) -> None:
+        for x1, y1, x2, y2 in canvas.areas:
+            if min(x2 - x1, y2 - y1) >= LEAST_AREA:
+                clouds(canvas.image[y1:y2, x1:x2], self.rng)
 
     def _far_smoke(self, canvas: Canvas) -> None:
         """One or two rendered plumes, small for the picture they stand in, each with its box."""

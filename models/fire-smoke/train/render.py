@@ -1,4 +1,4 @@
-"""Things drawn into training pictures: smoke far away (with its box), and lamps that are not fire (without)."""
+"""Drawn into training pictures: smoke far away, with its box; clouds and lamps, which are not to be boxed."""
 
 from __future__ import annotations
 
@@ -72,6 +72,16 @@ def smoke_colour(bright: float, rng: Generator) -> NDArray[np.float32]:
     return np.clip(level + rng.normal(0, 5, 3) + rng.uniform(-8, 8) * np.array([1, 0, -1]), 8, 250).astype(
         np.float32
     )
+
+
+def clouds(area: Picture, rng: Generator) -> None:
+    """Pale banks over the upper part of `area`, in place, thinning out downwards: white and soft, yet no smoke."""
+    high, width = int(area.shape[0] * rng.uniform(0.2, 0.55)), area.shape[1]
+    bank = cv2.resize(noise(rng, high, max(8, width // 3)), (width, high), interpolation=cv2.INTER_CUBIC)
+    alpha = np.clip((bank - rng.uniform(0.35, 0.6)) * rng.uniform(2, 6), 0, 1) * rng.uniform(0.25, 0.75)
+    alpha *= np.linspace(1, rng.uniform(0, 0.5), high, dtype=np.float32)[:, None]
+    level = rng.uniform(0.75, 1) * 250 if rng.random() < 0.8 else rng.uniform(90, 160)
+    blend(area[:high], alpha.astype(np.float32), np.full(3, level, np.float32))
 
 
 def lamps(image: Picture, rng: Generator) -> None:
