@@ -132,6 +132,12 @@ class Tail:
         alarms = {i: await self._desk.call(self._desk.book.alarm, i) for i in ids}
         return [_news(event, alarms[event.alarm]) for event in events]
 
+    async def knows(self, number: int) -> bool:
+        """Whether the book has come as far as `number`; a client may bring one from a book that is no more."""
+        if number <= self.position:
+            return True
+        return bool(await self._desk.call(self._desk.book.events_after, number - 1, limit=1))
+
     async def _read(self) -> None:
         for news in await self.after(self.position):
             self.position = news.event.number
@@ -161,13 +167,17 @@ def _news(event: AlarmEvent, alarm: Alarm | None) -> News:
 
 async def frames(tail: Tail, after: int | None, *, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
     """The bytes of one client's stream: where it stands, what it missed, then what comes."""
-    with tail.listening() as listener:
-        sent = tail.position if after is None else after
-        yield b"retry: 1000\nid: %d\nevent: ready\ndata: {}\n\n" % sent
-        while missed := await tail.after(sent) if sent < tail.position else []:
-            for news in missed:
-                yield news.frame
-            sent = missed[-1].event.number
+    while not tail.read_at:
+        yield _sign_of_life(tail)
+        await asyncio.sleep(min(heartbeat_s, 1.0))
+    sent = after if after is not None and await tail.knows(after) else tail.position
+    about = {} if after in (None, sent) else {"unknown": after}
+    yield b"retry: 1000\nid: %d\nevent: ready\ndata: %s\n\n" % (sent, msgspec.json.encode(about))
+    while missed := await tail.after(sent) if sent < tail.position else []:
+        for news in missed:
+            yield news.frame
+        sent = missed[-1].event.number
+    with tail.listening() as listener:  # nothing is awaited since the tail's position was seen, so there is no gap
         async for frame in _live(tail, listener, sent, heartbeat_s):
             yield frame
 

@@ -50,7 +50,8 @@ class Detail:
             _title(alarm)
             _section(words.WHY)
             for sentence in why.sentences:
-                ui.label(sentence).classes("sentence")
+                if sentence.rstrip(".") != alarm.reason.rstrip("."):
+                    ui.label(sentence).classes("sentence")
             _section(words.FACTS)
             _facts(alarm, why.rule.version, why.model)
             _section(words.HISTORY)

@@ -17,6 +17,7 @@ from pipeline.ports import Position
 from pipeline.wire import parse_rfc3339
 
 HOUR = 3600 * SECOND
+MASK = "####-##-## ##:##:##"
 
 
 class TracksPage:
@@ -34,8 +35,8 @@ class TracksPage:
         ui.label(words.TRACK_TITLE).classes("heading").props('role="heading" aria-level="1"')
         ui.label(words.TRACK_HINT).classes("soft")
         self._unit = ui.select(units, label=words.UNIT, with_input=True, on_change=self._suggest).props("outlined")
-        self._start = ui.input(words.FROM).props('outlined type="datetime-local" step="1" stack-label')
-        self._end = ui.input(words.TO).props('outlined type="datetime-local" step="1" stack-label')
+        self._start = ui.input(words.FROM, placeholder=words.TIME).props(f'outlined stack-label mask="{MASK}"')
+        self._end = ui.input(words.TO, placeholder=words.TIME).props(f'outlined stack-label mask="{MASK}"')
         self._purpose = ui.select(
             list(words.PURPOSES), label=words.PURPOSE, with_input=True, new_value_mode="add-unique"
         ).props("outlined")
@@ -60,9 +61,10 @@ class TracksPage:
 
     async def _read(self) -> None:
         if problem := self._problem():
-            ui.notify(problem, type="warning", position="top")
+            ui.notify(problem, type="warning", position="bottom-left")
             return
-        query = {"from": f"{self._start.value}Z", "to": f"{self._end.value}Z", "purpose": self._purpose.value}
+        start, end = (f"{field.value.replace(' ', 'T')}Z" for field in (self._start, self._end))
+        query = {"from": start, "to": end, "purpose": self._purpose.value}
         self._show.set_enabled(False)
         call = f"return vedette.readTrack({script_json(self._unit.value)}, {script_json(query)})"
         self._tell(await ui.run_javascript(call, timeout=60.0))
@@ -113,8 +115,8 @@ def _summary(found: dict[str, Any]) -> None:
 
 
 def _local(at: int) -> str:
-    """A time as the browser's date field has it: no offset, seconds."""
-    return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    """A time as the fields have it: UTC, to the second."""
+    return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 async def tracks_page(outlook: Outlook, _user: str) -> None:

@@ -89,6 +89,7 @@ TRACK_HINT: Final = (
 UNIT: Final = "Unit"
 FROM: Final = "From (UTC)"
 TO: Final = "To (UTC)"
+TIME: Final = "2026-01-31 12:00:00"
 PURPOSE: Final = "Purpose"
 PURPOSES: Final = ("incident review", "traffic planning", "maintenance of a device", "request of the operator")
 SHOW: Final = "Show track"
