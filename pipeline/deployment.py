@@ -83,13 +83,13 @@ def _present(path: Path, what: str) -> Path:
 def fleet_file(plan: Plan, data: Path, usual: Path) -> Path:
     """The fleet file to use: `usual`, or one in `data` that adds the units of the demonstration and the tracks.
 
-    Units once enrolled in `data` stay enrolled there, so that their tracks can still be read. UserError for a
-    track file that is not there or has a bad line.
+    Units once enrolled in `data` stay enrolled there, so that their tracks can still be read. Without any fleet
+    file there is an empty one, to be filled in. UserError for a track file that is missing or has a bad line.
     """
     ours = data / "fleet.csv"
     added = _units(plan)
-    if not added:
-        return ours if ours.exists() else usual
+    if not added and not ours.exists() and usual.is_file():
+        return usual
     rows = {row["unit"]: row for path in (usual, ours) if path.is_file() for row in _rows(path)}
     for unit, purpose in added.items():
         rows.setdefault(unit, {"unit": unit, "group": _group(unit), "operator": "vedette up", "purpose": purpose})
