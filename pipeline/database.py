@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     Engine,
@@ -91,17 +92,18 @@ class Database:
 
     def _open(self) -> Engine:
         try:
-            url = make_url(self._url)
-            if url.get_backend_name() != "sqlite":
-                return create_engine(url, pool_pre_ping=True)
-            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-        except ArgumentError:
-            raise UserError(
-                f"{self._url!r} is no database address: write sqlite:///FILE or postgresql+psycopg://…"
-            ) from None
+            return self._engine_of(make_url(self._url))
+        except (ArgumentError, ModuleNotFoundError):
+            forms = "sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+            raise UserError(f"{self._shown()!r} is no database address: write {forms}") from None
         except OSError as error:
-            raise UserError(f"{self._url}: cannot make its folder: {error.strerror}") from None
+            raise UserError(f"{self._shown()}: cannot make its folder: {error.strerror}") from None
+
+    def _engine_of(self, url: URL) -> Engine:
+        if url.get_backend_name() != "sqlite":
+            return create_engine(url, pool_pre_ping=True)
         engine = create_engine(url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+        Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", self._set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -153,7 +155,10 @@ class Database:
 
     def _shown(self) -> str:
         """The database as it may be told: the file, or the address without its password."""
-        url = make_url(self._url)
+        try:
+            url = make_url(self._url)
+        except ArgumentError:
+            return self._url
         return str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string()
 
 
