@@ -16,12 +16,16 @@ from pipeline.rules.head import Head, spell_s
 from pipeline.rules.moves import NEVER, Moves, grown
 from pipeline.wire import rfc3339
 
+NOT_DUE = 1 << 62
 NOBODY = -1
 """Device code of a slot that never had a fix."""
 
 
 class UnitState(msgspec.Struct):
-    """The newest fix by slot, the device it came by, and whether its silence has begun."""
+    """By slot: the newest fix, the device it came by, and whether its silence has begun.
+
+    By device: `look`, a time before which no silence of its units can fall due, so that most ticks cost nothing.
+    """
 
     names: list[str]
     devices: dict[str, int]
@@ -30,6 +34,7 @@ class UnitState(msgspec.Struct):
     lat: np.ndarray
     lon: np.ndarray
     open: np.ndarray
+    look: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class UnitSilence:
 
     def initial(self) -> UnitState:
         ints, floats = np.empty(0, np.int64), np.empty(0, np.float64)
-        return UnitState([], {}, ints, ints, floats, floats, np.empty(0, np.bool_))
+        return UnitState([], {}, ints, ints, floats, floats, np.empty(0, np.bool_), ints)
 
     def step(self, state: UnitState, batch: Moves) -> tuple[UnitState, list[Signal]]:
         _grow(state, batch.slots)
@@ -60,19 +65,37 @@ class UnitSilence:
         for row in gaps.tolist():
             if self._head.scope.covers(batch.unit(row)):
                 signals += self._gap(state, batch, row)
-        _remember(state, batch)
+        self._remember(state, batch)
         return state, signals
 
     def tick(self, state: UnitState, watermark: tuple[str, int]) -> tuple[UnitState, list[Signal]]:
         device, until = watermark
-        code = state.devices.get(device, NOBODY - 1)
-        silent = (state.device == code) & ~state.open & (until - state.last > self._limit)
+        code = state.devices.get(device)
+        if code is None or until <= state.look[code]:
+            return state, []
+        hers = np.flatnonzero((state.device == code) & ~state.open)
+        late = until - state.last[hers] > self._limit
+        state.look[code] = (state.last[hers[~late]] + self._limit).min(initial=NOT_DUE)
         signals: list[Signal] = []
-        for slot in np.flatnonzero(silent).tolist():
+        for slot in hers[late].tolist():
+            state.open[slot] = True
             if self._head.scope.covers(state.names[slot]):
-                state.open[slot] = True
                 signals.append(self._began(_last(state, slot)))
         return state, signals
+
+    def _remember(self, state: UnitState, moves: Moves) -> None:
+        """The last row of each unit is its newest fix, and nothing is open after a fix."""
+        row, slot, batch = moves.row[moves.ends - 1], moves.slot[moves.ends - 1], moves.batch
+        if moves.fresh:
+            for s, r in zip(slot.tolist(), row.tolist(), strict=True):
+                state.names[s] = batch.units[int(batch.unit[r])]
+        state.last[slot], state.lat[slot], state.lon[slot] = batch.at[row], batch.lat[row], batch.lon[row]
+        state.open[slot] = False
+        codes = [state.devices.setdefault(source.device, len(state.devices)) for source in batch.sources]
+        device = np.array(codes, np.int64)[batch.source[row]]
+        state.device[slot] = device
+        state.look = grown(state.look, len(state.devices), NOT_DUE)
+        np.minimum.at(state.look, device, batch.at[row] + self._limit)
 
     # -------------------------------------------------------------- words
 
@@ -117,18 +140,6 @@ def _grow(state: UnitState, slots: int) -> None:
     state.lat, state.lon = grown(state.lat, slots, np.nan), grown(state.lon, slots, np.nan)
     state.open = grown(state.open, slots, False)
     state.names += [""] * (slots - len(state.names))
-
-
-def _remember(state: UnitState, moves: Moves) -> None:
-    """The last row of each unit is its newest fix, and nothing is open after a fix."""
-    row = moves.row[moves.ends - 1]
-    slot, batch = moves.slot[moves.ends - 1], moves.batch
-    for s, r in zip(slot.tolist(), row.tolist(), strict=True) if moves.fresh else ():
-        state.names[s] = batch.units[int(batch.unit[r])]
-    state.last[slot], state.lat[slot], state.lon[slot] = batch.at[row], batch.lat[row], batch.lon[row]
-    state.open[slot] = False
-    codes = [state.devices.setdefault(source.device, len(state.devices)) for source in batch.sources]
-    state.device[slot] = np.array(codes, np.int64)[batch.source[row]]
 
 
 def _last(state: UnitState, slot: int) -> Last:
