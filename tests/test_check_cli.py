@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.commandline import Done, vedette
 from tests.tinyonnx import write_model
 
 
-def check(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline", "check", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+def check(*words: str | Path) -> Done:
+    return vedette("check", *words)
 
 
 @pytest.fixture
