@@ -160,7 +160,8 @@ class AlarmBook(Protocol):
 
     def act(self, alarm_id: str, action: str, *, by: str, note: str = "") -> AlarmEvent:
         """`action` is "acknowledge" or "resolve"; repeated by the same or another person it changes nothing
-        (returns the first event). UserError names an unknown alarm or action, or an action its state forbids."""
+        (returns the first event). UserError names an unknown alarm or action, or an action its state forbids:
+        what nobody has acknowledged cannot be resolved."""
         ...
 
     def events_after(self, number: int, *, limit: int = 500) -> list[AlarmEvent]: ...
@@ -174,7 +175,10 @@ class AlarmBook(Protocol):
     def refusals(self, *, reason: str | None = None, limit: int = 1000) -> list[Refusal]: ...
     def refusal_counts(self) -> dict[str, int]: ...
     def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:
-        """Upsert device health rows: device, received, state, waiting, oldest, dropped, detail, frame_scored."""
+        """Upsert device health rows: device, received, state, waiting, oldest, dropped, detail, frame_scored.
+
+        What a row leaves out stays as it was; `received` and `frame_scored` never go back.
+        """
         ...
 
     def devices(self) -> list[dict[str, Any]]: ...
@@ -211,6 +215,10 @@ class Blobs(Protocol):
     def put(self, data: bytes) -> str: ...
     def get(self, key: str) -> bytes:
         """Raises KeyError for an unknown (or expired) key."""
+        ...
+
+    def forget(self, before: int) -> int:
+        """Delete what was last put before a time (microseconds, the adapter's clock); returns how many."""
         ...
 
 

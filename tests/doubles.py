@@ -201,15 +201,23 @@ class MemoryState:
 
 
 class MemoryBlobs:
-    """`ports.Blobs` in a dictionary."""
+    """`ports.Blobs` in a dictionary. `clock` stamps what is put; by default it counts calls from 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock or itertools.count(1).__next__
         self.kept: dict[str, bytes] = {}
+        self.put_at: dict[str, int] = {}
 
     def put(self, data: bytes) -> str:
         key = hashlib.sha256(data).hexdigest()
-        self.kept[key] = data
+        self.kept[key], self.put_at[key] = data, self._clock()
         return key
+
+    def forget(self, before: int) -> int:
+        old = [key for key, at in self.put_at.items() if at < before]
+        for key in old:
+            del self.kept[key], self.put_at[key]
+        return len(old)
 
     def get(self, key: str) -> bytes:
         return self.kept[key]

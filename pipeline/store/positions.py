@@ -154,18 +154,17 @@ class Positions:
     def track(self, unit: str, start: int, end: int, *, limit: int) -> Track:
         with self.file.reading() as db:
             found = db.execute("SELECT id FROM unit WHERE name = ?", (unit,)).fetchone()
-            rows = self._of_unit(db, found[0], start, end, limit) if found else np.empty(0, ROW)
-        columns = {name: rows[name].astype(np.float64) for name in TRACK_FLOATS}
-        return Track(unit=unit, at=rows["at"].astype(np.int64), **columns)
+            points = self._of_unit(db, found[0], start, end, limit) if found else np.empty(0, POINT)
+        columns = {name: points[name].astype(np.float64) for name in POINT.names or () if name != "at"}
+        return Track(unit=unit, at=points["at"].astype(np.int64), **columns)
 
     def _of_unit(self, db: sqlite3.Connection, unit: int, start: int, end: int, limit: int) -> Rows:
+        names = ", ".join(POINT.names or ())
         where = "WHERE unit = ? AND at >= ? AND at < ? ORDER BY at LIMIT ?"
-        folded = db.execute(f"SELECT * FROM position {where}", (unit, start, end, limit)).fetchall()
-        recent = [
-            blob.rows[(blob.rows["unit"] == unit) & (blob.rows["at"] >= start) & (blob.rows["at"] < end)]
-            for blob in self._inbox(db, start, end)
-        ]
-        return in_order(np.concatenate([np.array(folded, ROW), *recent]))[:limit]
+        folded = db.execute(f"SELECT {names} FROM position {where}", (unit, start, end, limit)).fetchall()
+        points = np.array(folded, POINT)
+        recent = [_points(blob.rows, unit, start, end) for blob in self._inbox(db, start, end)]
+        return _last_of_time(np.concatenate([points, *recent]))[:limit] if recent else points
 
     def latest(self) -> list[Position]:
         with self.file.reading() as db:
@@ -228,8 +227,27 @@ class Positions:
             self.file.close()
 
 
-TRACK_FLOATS = ("lat", "lon", "speed", "course", "alt", "accuracy")
+POINT = np.dtype([(name, ROW[name]) for name in ("at", "lat", "lon", "speed", "course", "alt", "accuracy")])
+"""What a track needs of a row."""
+
 _MIN, _MAX = -(2**63), 2**63 - 1
+
+
+def _points(rows: Rows, unit: int, start: int, end: int) -> Rows:
+    """Points of one unit with start <= at < end, in order of arrival."""
+    mine = rows[(rows["unit"] == unit) & (rows["at"] >= start) & (rows["at"] < end)]
+    points = np.empty(len(mine), POINT)
+    for name in POINT.names or ():
+        points[name] = mine[name]
+    return points
+
+
+def _last_of_time(points: Rows) -> Rows:
+    """By time, of each time the point that came last."""
+    points = points[np.argsort(points["at"], kind="stable")]
+    last = np.ones(len(points), np.bool_)
+    last[:-1] = points["at"][1:] != points["at"][:-1]
+    return points[last]
 
 
 def _epoch(db: sqlite3.Connection) -> int:

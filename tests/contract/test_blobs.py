@@ -34,6 +34,15 @@ def test_an_unknown_key_is_a_key_error(blobs: Blobs, key: str) -> None:
         blobs.get(key)
 
 
+def test_all_or_nothing_is_forgotten_at_the_ends_of_time(blobs: Blobs) -> None:
+    keys = [blobs.put(b"one"), blobs.put(b"two")]
+    assert blobs.forget(0) == 0
+    assert blobs.get(keys[0]) == b"one"
+    assert blobs.forget(2**60) == 2
+    with pytest.raises(KeyError):
+        blobs.get(keys[1])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> FolderBlobs:
     return FolderBlobs(tmp_path)
