@@ -6,7 +6,9 @@ which the time does not separate, belong to the epoch they come in. The last pos
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,7 @@ from pynmeagps.exceptions import NMEAMessageError, NMEAParseError, NMEAStreamErr
 
 from pipeline.message import SECOND, Clock, Fix
 
+Said = dict[str, Any]
 KNOT = 1852 / 3600
 RANGE_ERROR = 4.0
 """Metres of 1-sigma user range error taken for a civil receiver; times HDOP it is the accuracy without GST."""
@@ -71,18 +74,18 @@ class Merger:
 
     def feed(self, line: str) -> Fix | None:
         """One line, with or without its line end. A line that is no sentence, or a damaged one, is counted."""
-        sentence = self._parse(line)
-        if sentence is None:
+        kind, said = self._parse(line)
+        if kind not in FOLD:
             return None
         done = None
-        if sentence.msgID not in TIMELESS:
-            time = _microseconds(sentence)
+        if kind not in TIMELESS:
+            time = _microseconds(said)
             if time is None:
                 return None  # the receiver has lost the time: this says nothing of any moment
             if self._epoch.time is not None and time != self._epoch.time:
                 done = self.flush()
             self._epoch.time = time
-        FOLD[sentence.msgID](self._epoch, sentence)
+        FOLD[kind](self._epoch, said)
         return done
 
     def flush(self) -> Fix | None:
@@ -99,12 +102,15 @@ class Merger:
             return None
         return self._fix(epoch, at, epoch.lat, epoch.lon)
 
-    def _parse(self, line: str) -> Any | None:
-        """A parsed sentence of those we read; one without a checksum, or with a wrong one, is refused."""
+    def _parse(self, line: str) -> tuple[str, Said]:
+        """Kind and fields of a sentence of those we read; one without a checksum, or with a wrong one, is refused.
+
+        A field may be missing, when the sentence is short, or of any type, when it is damaged.
+        """
         text = line.strip()
         start = text.rfind("$")
         if start < 0 or text[start + 3 : start + 6] not in READ:
-            return None
+            return "", {}
         self.counts.read += 1
         try:
             sentence = NMEAReader.parse(text[start:] + "\r\n")
@@ -112,15 +118,15 @@ class Merger:
             damaged = "checksum" in str(error)
             self.counts.checksum += damaged
             self.counts.malformed += not damaged
-            return None
+            return "", {}
         self.counts.malformed += sentence is None
-        return sentence
+        return ("", {}) if sentence is None else (sentence.msgID, vars(sentence))
 
     def _stamp(self, time: int) -> int | None:
         """Event time: the day last told, or the next when the time of day has passed midnight since."""
         if self.date is None:
             return None
-        if self._last is not None and time < self._last - HALF_DAY:
+        if self._last is not None and time < self._last - HALF_DAY and self.date < dt.date.max:
             self.date += dt.timedelta(days=1)
         self._last = time
         return (self.date - dt.date(1970, 1, 1)).days * DAY + time
@@ -140,22 +146,22 @@ class Merger:
         )
 
 
-def _microseconds(sentence: Any) -> int | None:
+def _microseconds(said: Said) -> int | None:
     """Time of day of a sentence, None if it has none."""
-    time = sentence.time
+    time = said.get("time")
     if not isinstance(time, dt.time):
         return None
     return ((time.hour * 60 + time.minute) * 60 + time.second) * SECOND + time.microsecond
 
 
-def _place(epoch: Epoch, sentence: Any) -> None:
-    lat, lon = _number(sentence.lat), _number(sentence.lon)
+def _place(epoch: Epoch, said: Said) -> None:
+    lat, lon = _number(said.get("lat")), _number(said.get("lon"))
     if lat is not None and lon is not None:
         epoch.lat, epoch.lon = lat, lon
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _judge(epoch: Epoch, valid: bool) -> None:
@@ -163,20 +169,20 @@ def _judge(epoch: Epoch, valid: bool) -> None:
     epoch.valid = valid if epoch.valid is None else epoch.valid and valid
 
 
-def _rmc(epoch: Epoch, sentence: Any) -> None:
-    _judge(epoch, sentence.status == "A")
-    _place(epoch, sentence)
-    if isinstance(sentence.date, dt.date):
-        epoch.date = sentence.date
-    speed = _number(sentence.spd)
+def _rmc(epoch: Epoch, said: Said) -> None:
+    _judge(epoch, said.get("status") == "A")
+    _place(epoch, said)
+    if isinstance(date := said.get("date"), dt.date):
+        epoch.date = date
+    speed = _number(said.get("spd"))
     epoch.speed = epoch.speed if speed is None else speed * KNOT
-    epoch.course = _course(epoch, sentence.cog)
+    epoch.course = _course(epoch, said.get("cog"))
 
 
-def _vtg(epoch: Epoch, sentence: Any) -> None:
-    speed = _number(sentence.sogn)
+def _vtg(epoch: Epoch, said: Said) -> None:
+    speed = _number(said.get("sogn"))
     epoch.speed = epoch.speed if speed is None else speed * KNOT
-    epoch.course = _course(epoch, sentence.cogt)
+    epoch.course = _course(epoch, said.get("cogt"))
 
 
 def _course(epoch: Epoch, value: Any) -> float | None:
@@ -184,42 +190,41 @@ def _course(epoch: Epoch, value: Any) -> float | None:
     return epoch.course if course is None else course % 360
 
 
-def _gga(epoch: Epoch, sentence: Any) -> None:
-    _judge(epoch, bool(sentence.quality))
-    _place(epoch, sentence)
-    alt, hdop = _number(sentence.alt), _number(sentence.HDOP)
+def _gga(epoch: Epoch, said: Said) -> None:
+    _judge(epoch, bool(said.get("quality")))
+    _place(epoch, said)
+    alt, hdop = _number(said.get("alt")), _number(said.get("HDOP"))
     epoch.alt = epoch.alt if alt is None else alt
     epoch.hdop = epoch.hdop if not hdop or hdop >= 50 else hdop  # 99.99 means that there is none
 
 
-def _gns(epoch: Epoch, sentence: Any) -> None:
-    _judge(epoch, any(mode != "N" for mode in str(sentence.posMode)))
-    _place(epoch, sentence)
-    alt, hdop = _number(sentence.alt), _number(sentence.HDOP)
+def _gns(epoch: Epoch, said: Said) -> None:
+    _judge(epoch, any(mode != "N" for mode in str(said.get("posMode", "N"))))
+    _place(epoch, said)
+    alt, hdop = _number(said.get("alt")), _number(said.get("HDOP"))
     epoch.alt = epoch.alt if alt is None else alt
     epoch.hdop = epoch.hdop if not hdop or hdop >= 50 else hdop
 
 
-def _gll(epoch: Epoch, sentence: Any) -> None:
-    _judge(epoch, sentence.status == "A")
-    _place(epoch, sentence)
+def _gll(epoch: Epoch, said: Said) -> None:
+    _judge(epoch, said.get("status") == "A")
+    _place(epoch, said)
 
 
-def _gst(epoch: Epoch, sentence: Any) -> None:
+def _gst(epoch: Epoch, said: Said) -> None:
     """Standard deviations in latitude and longitude, metres: their root mean square is the 1-sigma radius."""
-    lat, lon = _number(sentence.stdLat), _number(sentence.stdLong)
+    lat, lon = _number(said.get("stdLat")), _number(said.get("stdLong"))
     if lat is not None and lon is not None:
         epoch.accuracy = ((lat * lat + lon * lon) / 2) ** 0.5
 
 
-def _zda(epoch: Epoch, sentence: Any) -> None:
-    try:
-        epoch.date = dt.date(int(sentence.year), int(sentence.month), int(sentence.day))
-    except (TypeError, ValueError):
-        return
+def _zda(epoch: Epoch, said: Said) -> None:
+    parts = [_number(said.get(name)) for name in ("year", "month", "day")]
+    with contextlib.suppress(TypeError, ValueError, OverflowError):  # fields absent, or no such day
+        epoch.date = dt.date(*(int(part) for part in parts if part is not None))
 
 
-FOLD: dict[str, Callable[[Epoch, Any], None]] = {
+FOLD: dict[str, Callable[[Epoch, Said], None]] = {
     "RMC": _rmc,
     "GGA": _gga,
     "GNS": _gns,

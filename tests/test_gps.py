@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pty
+import random
 import socket
 import threading
 import time
@@ -106,6 +107,22 @@ def test_every_prefix_and_every_flipped_byte_of_a_sentence_is_survived() -> None
         merger.feed(whole[:cut] + chr((ord(whole[cut]) ^ 21) & 127) + whole[cut + 1 :])
     merger.flush()
     assert fed(rmc("123520.00"), merger=merger)
+
+
+def test_nonsense_with_a_right_checksum_is_survived() -> None:
+    """Mutated bodies whose checksum agrees reach the parser and the fold; none may raise."""
+    bodies = [line.strip()[1:-3] for line in (rmc("123519.00"), gga("123519.00"))]
+    bodies += ["GPZDA,172809.456,12,07,1996,00,00", "GPGST,172814.0,0.006,0.023,0.020,273.6,0.023,0.020,0.031"]
+    bodies += ["GNGNS,112257.00,3844.24011,N,00908.43828,W,AN,03,10.5,1,2,,", "GPVTG,91.5,T,,M,12.0,N,22.2,K,A"]
+    chance, merger = random.Random(1), Merger("u", judge_recorded)
+    for _ in range(5000):
+        text = list(chance.choice(bodies))
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(3, len(text))
+            text[at : at + chance.randint(0, 3)] = chance.choice(["", ",", "-", "9" * 20, "nan", "x", ".", "\x00"])
+        fix = merger.feed(sentence("".join(text)))
+        assert fix is None or json.loads(wire.encode_body(fix))["lat"] is not None
+    assert merger.counts.malformed > 100
 
 
 # ---------------------------------------------------------------- recorded receivers
