@@ -6,6 +6,7 @@ Nothing connects at import or in a constructor; `worker` and `run_bridge` open w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,9 @@ from pipeline.store.blobs import open_blobs
 AnyStage = Stage[Any, Any]
 MIN_SCORE = 0.05
 """Detections below it are not even stored: they are too many and mean nothing."""
+
+HAND_OVER = 4.0
+"""Seconds a rebalance waits for us, below the broker's patience: a store that is away must not hold it up."""
 
 STUCK = 180.0
 """Seconds one turn of an engine may take before the process ends itself: some call hangs."""
@@ -121,8 +125,9 @@ def _watch(app: faust.App, engines: Sequence[Engine[Any, Any]], state: State, pa
     """Pulse, hand-over of partitions, and an end for a process that only looks alive."""
 
     async def revoked(_app: Any, revoked: Any, **_: Any) -> None:
-        for engine in engines:
-            await engine.release(tp for tp in revoked if tp.topic == engine.stage.topic)
+        leaving = [engine.release(tp for tp in revoked if tp.topic == engine.stage.topic) for engine in engines]
+        with contextlib.suppress(TimeoutError):  # what is not saved now, the next owner does again
+            await asyncio.wait_for(asyncio.gather(*leaving), HAND_OVER)
 
     async def beat() -> None:
         await guarded(beating(state, part, lambda: _row(engines)), "pulse")

@@ -119,11 +119,16 @@ class Engine(Generic[S, O]):
                     due = time.monotonic() + self._interval
 
     async def release(self, partitions: Iterable[TP]) -> None:
-        """Partitions are going to another worker: snapshot, acknowledge and forget them."""
+        """Partitions are going to another worker: snapshot, acknowledge and forget them and what waits of them."""
+        leaving = set(partitions)
         async with self._turn:
             await self._snapshot()
-            for tp in partitions:
+            for tp in leaving:
                 self._parts.pop(tp, None)
+            waiting = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+            for event in waiting:
+                if event.message.tp not in leaving:
+                    self._inbox.put_nowait(event)
 
     @property
     def trouble(self) -> str:
@@ -137,7 +142,8 @@ class Engine(Generic[S, O]):
 
     def behind(self) -> int:
         """Records on the log that this worker has been given and has not handled, as far as it knows."""
-        ends = {tp: self._app.consumer.highwater(tp) for tp in self._parts}
+        assigned = self._app.consumer.assignment()
+        ends = {tp: self._app.consumer.highwater(tp) for tp in self._parts if tp in assigned}
         return sum(max(0, end - 1 - self._parts[tp].offset) for tp, end in ends.items() if end)
 
     @property
@@ -164,7 +170,10 @@ class Engine(Generic[S, O]):
 
     async def _handle(self, events: list[EventT[Any]]) -> None:
         outcomes: list[O] = []
+        assigned = self._app.consumer.assignment()
         for tp, group in _by_partition(events).items():
+            if tp not in assigned:
+                continue  # it went to another worker, which goes on from our snapshot
             part = await self._part(tp)
             fresh = [event for event in group if await self._due(tp, part, event)]
             if fresh:

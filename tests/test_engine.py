@@ -38,6 +38,7 @@ class Consumer:
 
     def __init__(self, first: int = 0) -> None:
         self.first = first
+        self.assigned = {PART}
         self.sought: list[int] = []
         self.on_seek: Callable[[int], None] = self.sought.append
 
@@ -47,7 +48,11 @@ class Consumer:
     async def seek(self, _tp: TP, offset: int) -> None:
         self.on_seek(offset)
 
-    def highwater(self, _tp: TP) -> int:
+    def assignment(self) -> set[TP]:
+        return self.assigned
+
+    def highwater(self, tp: TP) -> int:
+        assert tp in self.assigned, "as aiokafka does"
         return 100
 
 
@@ -226,3 +231,27 @@ def test_release_saves_and_forgets() -> None:
     asyncio.run(body())
     assert bench.saved == (1, b"1")
     assert bench.acked == [0, 1]
+
+
+def test_records_of_a_partition_that_went_away_are_left_to_its_new_owner() -> None:
+    bench = Bench()
+    bench.run(range(3))
+    bench.consumer.assigned = set()
+    assert bench.engine.behind() == 0
+    bench.run([3, 4])
+    assert bench.stage.committed == [0, 1, 2]
+    assert bench.acked == [0, 1, 2]
+
+
+def test_release_empties_the_inbox_of_what_leaves() -> None:
+    bench = Bench()
+    other = TP("numbers", 1)
+
+    async def body() -> None:
+        app: Any = App(bench.consumer)
+        stream: Any = Stream([Event(0, bench.acked), Event(0, bench.acked, other), Event(1, bench.acked)])
+        await bench.engine.consume(app, stream)
+        await bench.engine.release([PART])
+
+    asyncio.run(body())
+    assert bench.engine.waiting == 1

@@ -1,4 +1,7 @@
-"""The whole system as separate processes on the embedded engine, each of which a test can kill and start again."""
+"""The whole system as separate processes, each of which a test can kill and start again.
+
+A part named `worker-telemetry#2` is a second process of `worker-telemetry`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pipeline.pulse import verdict
 from pipeline.settings import Settings, load
@@ -15,7 +18,7 @@ from pipeline.state import open_state
 from tests.live.process import Server, wait_until
 from tests.live.servers import Nats
 
-PARTS = ("bridge", "worker-telemetry", "worker-vision", "worker-alarms")
+PARTS: Final = ("bridge", "worker-telemetry", "worker-vision", "worker-alarms")
 
 
 class Part(Server):
@@ -28,18 +31,16 @@ class Part(Server):
         self.name = name
         self.settings = settings
         self.environment = {**os.environ, **environment}
-        self.since = 0
 
     def command(self) -> Sequence[str]:
         return [sys.executable, "-m", "pipeline", *self.name.replace("worker-", "worker ").split()]
 
-    def spawn(self) -> None:
-        self.since = time.time_ns() // 1000
-        super().spawn()
+    def is_mine(self, instance: str) -> bool:
+        return self.child is not None and instance.endswith(f":{self.child.pid}")
 
     def ready(self) -> bool:
         state = open_state(self.settings)
-        rows = [r for r in state.beats() if r["part"] == self.name and r["beaten"] > self.since]
+        rows = [r for r in state.beats() if r["part"] == self.name and self.is_mine(r["instance"])]
         state.close()
         return not verdict(rows, time.time_ns() // 1000)
 
@@ -47,13 +48,13 @@ class Part(Server):
 class Agent(Server):
     """An edge agent that plays a track file as fast as it can, and ends when all is confirmed."""
 
-    def __init__(self, device: str, nats: Nats, tracks: Path, *, speed: float = 0) -> None:
+    def __init__(self, device: str, mqtt_port: int, tracks: Path, *, speed: float = 0) -> None:
         super().__init__()
         self.config = self.folder / "edge.toml"
         self.config.write_text(
             f'device = "{device}"\ndata = "spool"\nexit_when_done = true\n'
             f'[source]\nkind = "tracks"\nfiles = ["{tracks}"]\nspeed = {speed}\nbatch = 20\n'
-            f"[mqtt]\nport = {nats.mqtt_port}\nback_off_max_s = 2.0\n"
+            f"[mqtt]\nport = {mqtt_port}\nback_off_max_s = 2.0\n"
             f"[publish]\nreceipt_timeout_s = 3.0\n"
         )
 
@@ -72,37 +73,44 @@ class Agent(Server):
 
 
 class Stack:
-    """nats-server, bridge and workers over one data folder."""
+    """Bridge and workers over one data folder, on `servers` that the environment's addresses lead to."""
 
-    def __init__(self, folder: Path, *, rules: Path, fleet: Path, parts: Sequence[str] = PARTS) -> None:
-        self.nats = Nats()
-        self.environment = {
-            "VEDETTE_DATA_DIR": str(folder),
-            "VEDETTE_MQTT_PORT": str(self.nats.mqtt_port),
-            "VEDETTE_LOG_URL": self.nats.url,
-            "VEDETTE_LOG_MAX_BYTES": "500000000",
-            "VEDETTE_LOG_FRAMES_MAX_BYTES": "500000000",
-            "VEDETTE_RULES_FILE": str(rules),
-            "VEDETTE_FLEET_FILE": str(fleet),
-        }
-        self.settings = load(environ=self.environment)
-        self.parts = {name: Part(name, self.settings, self.environment) for name in parts}
+    def __init__(
+        self, environment: Mapping[str, str], *, servers: Mapping[str, Server], parts: Sequence[str] = PARTS
+    ) -> None:
+        self.settings = load(environ=environment)
+        self.servers = dict(servers)
+        names = [(name, name.rstrip("0123456789").rstrip("#")) for name in parts]
+        self.parts = {name: Part(part, self.settings, environment) for name, part in names}
 
     def __enter__(self) -> Self:
         try:
-            self.nats.start()
-            for part in self.parts.values():
-                part.start()
+            for server in self.killable().values():
+                server.start()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for part in self.parts.values():
-            part.close()
-        self.nats.close()
+        for server in reversed(self.killable().values()):
+            server.close()
 
     def killable(self) -> dict[str, Server]:
-        """Everything that may be killed and started again, by name."""
-        return {"nats": self.nats, **self.parts}
+        """Everything that may be killed and started again, by name, in the order of the flow."""
+        return {**self.servers, **self.parts}
+
+
+def embedded(folder: Path, *, rules: Path, fleet: Path, parts: Sequence[str] = PARTS) -> Stack:
+    """The default engine: nats-server is broker and log, SQLite the store."""
+    nats = Nats()
+    environment = {
+        "VEDETTE_DATA_DIR": str(folder),
+        "VEDETTE_MQTT_PORT": str(nats.mqtt_port),
+        "VEDETTE_LOG_URL": nats.url,
+        "VEDETTE_LOG_MAX_BYTES": "500000000",
+        "VEDETTE_LOG_FRAMES_MAX_BYTES": "500000000",
+        "VEDETTE_RULES_FILE": str(rules),
+        "VEDETTE_FLEET_FILE": str(fleet),
+    }
+    return Stack(environment, servers={"nats": nats}, parts=parts)
