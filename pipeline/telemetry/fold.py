@@ -121,21 +121,34 @@ class Fold:
 
 def _fresh(state: State, batch: PositionBatch) -> PositionBatch:
     """The rows of messages not seen before. Rows of one message come together, in one batch."""
-    seen = [state.seen.get(s.device, {}).get(s.epoch, 0) for s in batch.sources]
-    before = np.array(seen, np.int64)[batch.source] if len(batch) else np.empty(0, np.int64)
-    keep = (batch.seq > before) | (batch.seq == UNNUMBERED)
+    if not len(batch):
+        return batch
     order = np.argsort(batch.source, kind="stable")
     starts, ends = segments(batch.source[order])
     seq = batch.seq[order]
-    falls = np.flatnonzero(seq[1:] < seq[:-1])
-    if not np.isin(falls + 1, starts).all():
+    before = np.zeros(len(batch.sources), np.int64)
+    used = batch.source[order[starts]]
+    before[used] = _seen_before(state, batch, used.tolist(), np.maximum.reduceat(seq, starts).tolist())
+    keep = (batch.seq > before[batch.source]) | (batch.seq == UNNUMBERED)
+    falls = np.flatnonzero(seq[1:] < seq[:-1]) + 1
+    if not np.isin(falls, starts).all():
         keep[order] &= _rising(seq, starts, ends)
-    newest = np.maximum.reduceat(seq, starts).tolist() if len(starts) else []
-    for source, seq_seen in zip(batch.source[order[starts]].tolist(), newest, strict=True):
-        name = batch.sources[source]
-        epochs = state.seen.setdefault(name.device, {})
-        epochs[name.epoch] = max(seq_seen, epochs.get(name.epoch, 0))
     return batch if keep.all() else batch.select(keep)
+
+
+def _seen_before(state: State, batch: PositionBatch, used: list[int], newest: list[int]) -> list[int]:
+    """For each source the newest seq before this batch; from now on `newest`, unless that is behind."""
+    before = []
+    for source, seq in zip(used, newest, strict=True):
+        name = batch.sources[source]
+        epochs = state.seen.get(name.device)
+        if epochs is None:
+            epochs = state.seen[name.device] = {}
+        last = epochs.get(name.epoch, 0)
+        before.append(last)
+        if seq > last:
+            epochs[name.epoch] = seq
+    return before
 
 
 def _rising(seq: NDArray[Any], starts: NDArray[Any], ends: NDArray[Any]) -> NDArray[np.bool_]:
