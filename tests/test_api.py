@@ -384,7 +384,7 @@ def test_pages_may_not_be_framed_nor_reach_another_host(http: TestClient) -> Non
     headers = http.get(f"{V1}/docs").headers
     policy = headers["content-security-policy"]
     assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "http" not in policy
-    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
 
 
 # ---------------------------------------------------------------- OpenAPI

@@ -34,14 +34,15 @@ COOKIE_DAYS = 30
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; object-src 'none'; "
         "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
     ),
 }
-"""The console's library needs inline scripts and eval; what matters is that no page can reach another host."""
+"""The console's library needs inline scripts and eval; what matters is that no page can reach another host. Without
+any referrer a browser posts our own form with `Origin: null`, and that is refused."""
 
 
 def users_of(setting: str) -> dict[str, str]:

@@ -58,6 +58,8 @@ vedette.cells = {
   state: ({ data }) => node("span", `chip state-${data.state}`, data.state_name),
 };
 
+setInterval(() => vedette.grid?.isDestroyed() === false && vedette.grid.refreshCells({ columns: ["at"], force: true }), 1000);
+
 // Rows move when alarms come; the focus is to stay with the chosen alarm and not with its place in the list.
 vedette.keepFocus = ({ api }) => {
   const focused = api.getFocusedCell(), [chosen] = api.getSelectedNodes();
@@ -111,7 +113,7 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const wanted = { a: "#acknowledge", r: "#resolve", Escape: "#back", "/": "#search input, input#search" }[event.key];
+  const wanted = { a: "#acknowledge", r: "#resolve", Escape: "#back", "/": ".search input" }[event.key];
   const target = wanted && document.querySelector(wanted);
   if (!target || target.disabled) return;
   event.preventDefault();

@@ -21,12 +21,13 @@ class VedetteMap {
     this.addLegend();
     this.repaint();
     this.fit();
+    for (const kind of ["pointerdown", "wheel", "keydown"]) map.getContainer().addEventListener(kind, () => (this.moved = true));
     new ResizeObserver(() => this.resized()).observe(map.getContainer());
   }
 
   resized() {
     this.map.invalidateSize({ animate: false });
-    if (!this.chosen && !this.line) this.fit();
+    if (!this.moved && !this.chosen && !this.line) this.fit();
   }
 
   addLegend() {
@@ -89,6 +90,7 @@ class VedetteMap {
   fit(bounds) {
     const all = L.featureGroup([...this.layers.roads.getLayers(), ...this.layers.fences.getLayers()]).getBounds();
     for (const { marker } of this.units.values()) all.extend(marker.getLatLng());
+    for (const marker of this.places.values()) all.extend(marker.getLatLng());
     const target = bounds ?? all;
     if (target.isValid()) this.map.fitBounds(target, { padding: [24, 24], maxZoom: 16, animate: false });
     this.fitted = target.isValid();
@@ -143,6 +145,7 @@ class VedetteMap {
       this.places.set(place.id, marker.addTo(this.layers.places));
     }
     this.highlight(this.chosen);
+    if (!this.moved && !this.chosen) this.fit();
   }
 
   highlight(id) {
@@ -153,7 +156,7 @@ class VedetteMap {
 
   choose(place) {
     this.highlight(place?.id);
-    if (!place || place.lat === null) return this.fit();
+    if (!place || place.lat === null) return this.moved || this.fit();
     this.map.setView([place.lat, place.lon], Math.max(this.map.getZoom(), 13), { animate: false });
   }
 

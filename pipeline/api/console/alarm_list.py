@@ -60,6 +60,7 @@ GRID: dict[str, Any] = {
         "done": "data.state == 'resolved'",
     },
     "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+    ":onGridReady": "p => { vedette.grid = p.api; }",
     ":onRowDataUpdated": "vedette.keepFocus",
     ":onCellFocused": "p => p.api.getDisplayedRowAtIndex(p.rowIndex)?.setSelected(true, true)",
     "includeHiddenColumnsInQuickFilter": True,
@@ -92,7 +93,7 @@ class AlarmList:
             names = list(FILTERS)
             self._filter = ui.toggle(names, value=words.OPEN, on_change=lambda e: self._apply_filter(e.value))
             self._filter.props("no-caps unelevated dense").classes("filters")
-            search = ui.input(placeholder=words.SEARCH).props('dense borderless id="search" clearable debounce=150')
+            search = ui.input(placeholder=words.SEARCH).props('dense borderless clearable debounce=150')
             search.props(f'aria-label="{words.SEARCH}"').classes("search")
             search.on_value_change(
                 lambda e: self.grid.run_grid_method("setGridOption", "quickFilterText", e.value or "")
