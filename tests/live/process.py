@@ -99,12 +99,16 @@ class Server:
 
         Raises ServerFailed: it ended, or was not ready within `ready_seconds`.
         """
+        self.begin()
+        self.await_ready()
+        return self
+
+    def begin(self) -> None:
+        """Start the server without waiting: several can then become ready together."""
         if not self.prepared:
             self.prepare()
             self.prepared = True
         self.spawn()
-        self.await_ready()
-        return self
 
     def spawn(self) -> None:
         """Start the process only."""
