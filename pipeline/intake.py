@@ -39,6 +39,9 @@ from pipeline.record import RAW_KEPT, Record, refusal_record
 
 STREAMS_KNOWN = 200_000
 ASK_EVERY = 2 * SECOND
+FUTURE = 300 * SECOND
+"""A promise about times that have not come yet is not believed: it would make its units look silent."""
+
 REPORT_EVERY = SECOND
 """Microseconds between two reports of the devices' signs of life, each of which is a tick for the rules."""
 
@@ -195,7 +198,7 @@ class Intake:
             if columns is None:
                 columns = open_now[partition] = self._chunk(partition)
             columns.add(source, seq, received, fix)
-        if body.until is not None:
+        if body.until is not None and body.until <= received + FUTURE:
             for partition in range(self._partitions):
                 self._chunk(partition).ticks[source.device] = body.until
 

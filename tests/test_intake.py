@@ -126,6 +126,11 @@ def test_until_becomes_a_tick_in_every_partition() -> None:
     assert ticks == [(("gps-1", NOW + 5),)] * 2
 
 
+def test_a_promise_about_the_future_is_no_tick() -> None:
+    flush = send(intake(partitions=1), envelope(1, fix(), until=NOW + 301_000_000))
+    assert wire.decode_positions(flush.records[0].value).ticks == ()
+
+
 def test_absent_values_are_nan() -> None:
     flush = send(intake(partitions=1), envelope(1, Fix(unit="a", at=NOW, lat=1.0, lon=2.0)))
     batch = wire.decode_positions(flush.records[0].value)

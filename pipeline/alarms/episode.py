@@ -36,7 +36,7 @@ ESCALATED = "escalated"
 ACTIONS = {"acknowledge": ACKNOWLEDGED, "resolve": RESOLVED}
 """What a person can do, and the change it is recorded as."""
 
-SEVERITIES = ("info", "warning", "critical")
+SEVERITIES = ("info", "warning", "high", "critical")
 PICTURE = ("frame", "score", "best", "label", "box")
 """Of a signal that carries a frame, what is kept of it beside the first."""
 
