@@ -26,7 +26,7 @@ class Scene:
         rng = np.random.default_rng(seed)
         self._size, self._seed = size, seed
         self._sky_share = self._draw_land(rng)
-        self._clouds = smooth((size[1] // 4, size[0] * 3 // 2), (3, 13), rng, octaves=6, gain=0.55)
+        self._clouds = smooth((size[1] // 4, size[0] * 3 // 2), (7, 6), rng, octaves=6, gain=0.5)
         foot = (FOOT[0] * size[0], FOOT[1] * size[1])
         self._plume = Plume(size, foot, unit=SCALE * size[1], begins=smoke_after_s, seed=seed)
 
@@ -76,7 +76,7 @@ class Scene:
         band = self._clouds[:, np.minimum(columns, 2 * span - 1 - columns)]  # there and back, without a seam
         tall = int(height * 0.5)
         cover = np.clip(as_field(cv2.resize(band, (width, tall))) * 0.30 - 0.08, 0, 1) ** 1.2
-        cover *= np.linspace(1.0, 0.35, tall, dtype=np.float32)[:, None] * self._sky_share[:tall]
+        cover *= np.clip(np.linspace(1.0, -0.3, tall, dtype=np.float32), 0, 1)[:, None] * self._sky_share[:tall]
         picture = self._land.copy()
         white = np.array([0.97, 0.955, 0.945], np.float32)
         shade = as_field(white - 0.12 * cover[..., None])
