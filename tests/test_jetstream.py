@@ -50,13 +50,12 @@ class Reader:
         self.app.on_rebalance_complete.connect(self._on_ready, weak=False)
 
         async def take(stream: Any) -> None:
-            async for events in stream.noack_take(32, within=0.01):
-                for event in events:
-                    self.got.append((event.message.partition, event.message.offset, event.value))
-                    if ack:
-                        event.ack()
-                    else:
-                        self.held.append(event)
+            async for event in stream.noack().events():
+                self.got.append((event.message.partition, event.message.offset, event.value))
+                if ack:
+                    event.ack()
+                else:
+                    self.held.append(event)
 
         channel = self.app.topic(topic, value_type=bytes, key_type=bytes)
         self.app.agent(channel, concurrency=1)(take)
@@ -299,6 +298,31 @@ def test_frames_are_read_ahead_within_bounds(settings: Settings) -> None:
                     most = max(most, len(lane.entries))
                     await asyncio.sleep(0)
                 assert most <= 8
+
+    asyncio.run(run())
+
+
+def test_a_log_that_lost_its_tail_is_read_on_from_its_end(server: Nats, settings: Settings) -> None:
+    """Power failed: what was committed may be beyond what the disk kept. New records have those offsets now."""
+
+    async def lose_tail() -> None:
+        client = await nats.connect(server.url)
+        await client.jetstream().delete_stream("signals-0")
+        await client.close()
+        await topics.ensure(settings)
+
+    async def run() -> None:
+        async with writing(settings) as log:
+            await log.append(signals(0, 20))
+            async with working(settings, wire.SIGNALS) as first:
+                await first.until(20)
+                await asyncio.sleep(1.5)
+            await lose_tail()
+            await log.append(signals(100, 5))
+            async with working(settings, wire.SIGNALS) as second:
+                await log.append(signals(105, 5))
+                await second.until(5)
+        assert numbers(second)[-5:] == list(range(105, 110))
 
     asyncio.run(run())
 

@@ -140,10 +140,18 @@ class Consumer(BaseConsumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         bucket = await self._bucket()
-        offsets = {tp: await patiently("commits", functools.partial(_committed, bucket, tp)) for tp in self._lanes}
+        offsets = {tp: await self._place(bucket, tp) for tp in self._lanes}
         for tp, offset in offsets.items():
             await self._seek(tp, offset)
         return offsets
+
+    async def _place(self, bucket: KeyValue, tp: TP) -> int:
+        """Where to begin. After a power failure the log can end before what was committed: then at its end."""
+        offset = await patiently("commits", functools.partial(_committed, bucket, tp))
+        end = (await self._state(tp)).last_seq
+        if offset > end:
+            logger.error("%s: committed %d, but the log ends at %d: it has lost its tail", tp, offset, end)
+        return min(offset, end)
 
     async def _seek(self, partition: TP, offset: int) -> None:
         self._lanes[partition].seek(offset)
