@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from pipeline import wire
-from pipeline.record import Record, decoded, refusal_record
 from pipeline.message import DeviceRecord, DeviceReport, Refusal, Signal
 from pipeline.ports import AlarmBook, Rule
+from pipeline.record import Record, decoded, refusal_record
 
 T = TypeVar("T")
 

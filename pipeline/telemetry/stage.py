@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from pipeline.telemetry.fold import Fold
 
 from pipeline import wire
 from pipeline.message import PositionBatch, ReadingRecord, Refusal, Signal
 from pipeline.ports import Store
 from pipeline.record import Record, decoded, refusal_record, signal_record, unreadable
+from pipeline.telemetry.fold import Fold
 
 
 @dataclass

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import wire
-from pipeline.record import Record, decoded, refusal_record, signal_record
 from pipeline.message import SECOND, Change, FrameRecord, Refusal, ScoredFrame, Signal
 from pipeline.ports import AlarmBook, Blobs, Detector, InvalidMessage, Rule, Store
+from pipeline.record import Record, decoded, refusal_record, signal_record
 
 Picture = NDArray[np.uint8]
 

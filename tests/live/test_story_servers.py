@@ -46,7 +46,7 @@ def stack(
 
 @pytest.mark.timeout(400, func_only=True)
 def test_the_day_on_real_servers_with_kills_and_a_rebalance(stack: Stack, day: Day) -> None:
-    """A telemetry worker dies for a while: its partitions move to the other and back. Then bridge and alarms die."""
+    """A telemetry worker is gone for a while: its partitions move to the other and back. Then two others die."""
     with Agent("buses", stack.settings.mqtt.port, day.tracks, speed=2500) as agent:
         for name, pause in (("worker-telemetry", 8.0), ("bridge", 0.5), ("worker-alarms", 0.5)):
             time.sleep(3)
