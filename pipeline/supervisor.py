@@ -108,8 +108,8 @@ class Supervisor:
             child.back_off = BACK_OFF_S
         child.due = time.monotonic() + child.back_off
         how = f"signal {-status}" if status < 0 else f"exit {status}"
-        words = self.last_words(child.part.name)[:200]
-        self.say(f"  {child.part.name:<18} ended ({how}), again in {child.back_off:g} s: {words}")
+        words = f": {self.last_words(child.part.name)[:200]}" if status > 0 else ""
+        self.say(f"  {child.part.name:<18} ended ({how}), again in {child.back_off:g} s{words}")
         child.back_off = min(2 * child.back_off, BACK_OFF_MAX_S)
 
     def _restart_if_due(self, child: Child) -> None:
