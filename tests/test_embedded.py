@@ -12,6 +12,7 @@ from pipeline.deployment import DEMO, Plan
 from pipeline.embedded import Lock, System, child_environment, prepare
 from pipeline.ports import UserError
 from pipeline.settings import Settings
+from tests.live.process import free_port
 
 
 def base(data: Path) -> Settings:
@@ -64,7 +65,10 @@ def test_a_token_of_the_settings_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_broker_keeps_its_ports_while_they_are_free(tmp_path: Path) -> None:
+    log, mqtt = free_port(), free_port()
+    (tmp_path / "vedette.toml").write_text(f'[log]\nurl = "nats://127.0.0.1:{log}"\n[mqtt]\nport = {mqtt}\n')
     first = prepared(tmp_path).server
+    assert (first.port, first.mqtt_port) == (log, mqtt)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", first.mqtt_port))
         second = prepared(tmp_path).server
