@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pipeline.ports import AlarmBook, Blobs, Pulse, Store
 from pipeline.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 def wall_clock() -> int:
@@ -40,10 +41,19 @@ class Desk:
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `method` (bound to a port) in that port's own thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._lane(method), partial(method, *args, **kwargs))
+
+    async def each(self, method: Callable[[K], T], keys: Iterable[K]) -> dict[K, T]:
+        """`method` (bound to a port) of every key, in one turn of that port's thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._lane(method), lambda: {key: method(key) for key in keys})
+
+    def _lane(self, method: Callable[..., Any]) -> ThreadPoolExecutor:
         port = id(getattr(method, "__self__", method))
         if port not in self._lanes:
             self._lanes[port] = ThreadPoolExecutor(1, thread_name_prefix="port")
-        return await asyncio.get_running_loop().run_in_executor(self._lanes[port], partial(method, *args, **kwargs))
+        return self._lanes[port]
 
     def close(self) -> None:
         """End the threads; the ports are closed by whoever opened them."""

@@ -128,8 +128,7 @@ class Tail:
     async def after(self, number: int) -> list[News]:
         """The next page of events after `number`."""
         events = await self._desk.call(self._desk.book.events_after, number, limit=PAGE)
-        ids = dict.fromkeys(event.alarm for event in events)
-        alarms = {i: await self._desk.call(self._desk.book.alarm, i) for i in ids}
+        alarms = await self._desk.each(self._desk.book.alarm, dict.fromkeys(event.alarm for event in events))
         return [_news(event, alarms[event.alarm]) for event in events]
 
     async def knows(self, number: int) -> bool:

@@ -14,7 +14,7 @@ from pipeline.api.desk import Desk
 from pipeline.message import Alarm
 
 FIRST = 500
-"""Alarms loaded at first, and each time older ones are asked for."""
+"""Alarms loaded at first."""
 
 FILTERS: dict[str, dict[str, Any]] = {
     words.OPEN: {"state": {"filterType": "text", "type": "notEqual", "filter": "resolved"}},
@@ -77,7 +77,6 @@ class AlarmList:
         self._desk = desk
         self._chosen = chosen
         self._alarms: dict[str, Alarm] = {}
-        self._asked = 0
         with ui.element("section").classes("list").props(f'aria-label="{words.ALARMS}"'):
             self._controls()
             self.grid = ui.aggrid(GRID).classes("grid")
@@ -93,7 +92,7 @@ class AlarmList:
             names = list(FILTERS)
             self._filter = ui.toggle(names, value=words.OPEN, on_change=lambda e: self._apply_filter(e.value))
             self._filter.props("no-caps unelevated dense").classes("filters")
-            search = ui.input(placeholder=words.SEARCH).props('dense borderless clearable debounce=150')
+            search = ui.input(placeholder=words.SEARCH).props("dense borderless clearable debounce=150")
             search.props(f'aria-label="{words.SEARCH}"').classes("search")
             search.on_value_change(
                 lambda e: self.grid.run_grid_method("setGridOption", "quickFilterText", e.value or "")
@@ -106,10 +105,10 @@ class AlarmList:
         return list(self._alarms.values())
 
     async def older(self) -> None:
-        """Load further back."""
-        self._asked = len(self._alarms) + FIRST
-        found = await self._desk.call(self._desk.book.alarms, limit=self._asked)
-        self._older.set_visibility(len(found) >= self._asked)
+        """Load further back: twice as far each time."""
+        wanted = max(FIRST, 2 * len(self._alarms))
+        found = await self._desk.call(self._desk.book.alarms, limit=wanted)
+        self._older.set_visibility(len(found) >= wanted)
         self.put(found)
 
     def put(self, alarms: Sequence[Alarm]) -> None:
