@@ -1,0 +1,55 @@
+"""How much a run of the benches does, and what else it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.settings import StoreTable
+
+BATCH = 200
+"""Positions in a record, as in the design's numbers."""
+FENCES, VERTICES = 100, 60
+UNITS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Counts of one run. `stored` are positions that lie in the store before it is timed."""
+
+    fold_records: int
+    records: int
+    stored: int
+    messages: int
+    paced_s: float
+    frames: int
+    probes: int
+
+
+SCALES = {
+    "small": Scale(fold_records=1_500, records=4_000, stored=0, messages=20_000, paced_s=5.0, frames=48, probes=40),
+    "full": Scale(
+        fold_records=10_000,
+        records=20_000,
+        stored=10_000_000,
+        messages=200_000,
+        paced_s=30.0,
+        frames=240,
+        probes=300,
+    ),
+}
+"""`small` takes one or two minutes for everything, `full` about ten."""
+
+
+def silent(_text: str) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a bench is given. `influx`: a bucket of InfluxDB 2 to write to as well; `kafka`: bootstrap servers."""
+
+    scale: Scale
+    influx: StoreTable | None = None
+    kafka: str = ""
+    say: Callable[[str], None] = silent

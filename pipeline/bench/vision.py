@@ -1,0 +1,154 @@
+"""`vision`: the vision worker's stage beside bare ONNX Runtime on the same model, input and threads.
+
+Stage and bare runs take turns, a batch each, so that whatever else the machine does weighs on both alike.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort  # type: ignore[import-untyped]
+
+from pipeline import wire
+from pipeline.bench.figure import Figure
+from pipeline.bench.options import Options
+from pipeline.bench.rig import settings_in
+from pipeline.bench.world import World
+from pipeline.message import SECOND, Float32s, Frame, FrameRecord
+from pipeline.settings import Settings
+from pipeline.vision.card import load_card, load_weights
+from pipeline.vision.detector import Letterbox, OnnxDetector
+from pipeline.vision.picture import Picture, decode
+
+SIZE, QUALITY = (1280, 720), 85
+SMOKE_AFTER_S = 2.0
+PICTURES = 16
+"""Different pictures at the most; they take turns."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """Frames and seconds of one way of doing it."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    step: Callable[[int], int] = field(default=lambda _n: 0)
+
+    def turn(self, number: int) -> None:
+        begun = time.perf_counter()
+        self.frames += self.step(number)
+        self.seconds += time.perf_counter() - begun
+
+    @property
+    def rate(self) -> float:
+        return self.frames / self.seconds
+
+
+def run(options: Options) -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder:
+        World(start=0, units=1).write(Path(folder))
+        settings = settings_in(Path(folder))
+        options.say("vision: rendering and encoding pictures")
+        pictures = jpegs(min(PICTURES, max(1, options.scale.frames // 4)))
+        ways = _ways(settings, pictures)
+        turns = max(1, options.scale.frames // settings.vision.batch_frames)
+        options.say(f"vision: {turns} turns of {settings.vision.batch_frames} frames")
+        for way in ways:
+            way.turn(0)  # warms caches; not counted
+            way.frames, way.seconds = 0, 0.0
+        for number in range(1, turns + 1):
+            for way in ways:
+                way.turn(number)
+    stage, detect, *bare = (way.rate for way in ways)
+    return _figures(stage, detect, max(bare), settings.vision.threads)
+
+
+def _figures(stage: float, detect: float, bare: float, threads: int) -> list[Figure]:
+    plain = (
+        f"bare ONNX Runtime, session.run on ready tensors, {threads} threads, same process, the faster of spinning "
+        "and sleeping threads; target ratio 0.9"
+    )
+    whole = (
+        f"JPEG of {SIZE[0]} x {SIZE[1]} to committed store: decode, letterbox, model, suppression, rules, evidence"
+    )
+    return [
+        Figure("vision", stage, "frames/s", bare, f"{plain}; ours: {whole}"),
+        Figure(
+            "vision_detect", detect, "frames/s", bare, f"{plain}; ours: letterbox, model, suppression; no decoding"
+        ),
+    ]
+
+
+def jpegs(count: int) -> list[bytes]:
+    """Pictures of the demonstration's watch-tower, one a second, in which smoke rises."""
+    from edge.demo.scene import Scene
+    from edge.picture import encode
+
+    scene = Scene(SIZE, seed=3, smoke_after_s=SMOKE_AFTER_S)
+    return [encode(scene.render(float(second)), QUALITY) for second in range(count)]
+
+
+def _ways(settings: Settings, pictures: Sequence[bytes]) -> tuple[Watch, ...]:
+    """The stage, the detector alone, and the bare session in two settings."""
+    detector = OnnxDetector.load(Path(settings.vision.model), threads=settings.vision.threads)
+    decoded = [decode(picture) for picture in pictures]
+    card = detector.card.input
+    tensors = [detector.tensor(p, Letterbox.fit(p.shape[1], p.shape[0], card)) for p in decoded]
+    batch = settings.vision.batch_frames
+    return (
+        Watch(step=_stage_step(settings, pictures, batch)),
+        Watch(step=_detect_step(detector, decoded, batch)),
+        Watch(step=_bare_step(settings, card.tensor, tensors, spin=True)),
+        Watch(step=_bare_step(settings, card.tensor, tensors, spin=False)),
+    )
+
+
+def _stage_step(settings: Settings, pictures: Sequence[bytes], batch: int) -> Callable[[int], int]:
+    """What the worker does with a run of records: handle, then commit."""
+    from pipeline.app import vision_stages
+
+    (stage,) = vision_stages(settings)
+    start, state = time.time_ns() // 1000, stage.initial()
+
+    def step(turn: int) -> int:
+        nonlocal state
+        values = []
+        for seq in range(turn * batch + 1, (turn + 1) * batch + 1):
+            at = start + seq * SECOND
+            frame = Frame(at, pictures[seq % len(pictures)])
+            record = FrameRecord("bench-tower", 1, seq, time.time_ns() // 1000, frame)
+            values.append(wire.pack(record))
+        state, seen = stage.handle(state, values)
+        stage.commit([seen])
+        return len(seen.frames)
+
+    return step
+
+
+def _detect_step(detector: OnnxDetector, pictures: Sequence[Picture], batch: int) -> Callable[[int], int]:
+    def step(turn: int) -> int:
+        return len(detector.detect([pictures[(turn * batch + n) % len(pictures)] for n in range(batch)]))
+
+    return step
+
+
+def _bare_step(settings: Settings, name: str, tensors: Sequence[Float32s], *, spin: bool) -> Callable[[int], int]:
+    """ONNX Runtime as anyone would set it up; `spin` is its default, our detector's threads sleep instead."""
+    folder, batch = Path(settings.vision.model), settings.vision.batch_frames
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = settings.vision.threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    weights = load_weights(folder, load_card(folder))
+    session: Any = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+    def step(turn: int) -> int:
+        for n in range(batch):
+            session.run(None, {name: tensors[(turn * batch + n) % len(tensors)]})
+        return batch
+
+    return step
