@@ -31,7 +31,8 @@ from pipeline.message import SECOND, Clock, Frame
 
 log = logging.getLogger(__name__)
 FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-OPEN_TIMEOUT_MS = 10_000
+OPEN_TIMEOUT_MS = 15_000
+"""FFmpeg looks at a stream for some seconds before it counts as open; the watchdog gives it twice this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ class CameraSource:
 
     def _watch(self, outlet: Outlet, stop: threading.Event) -> None:
         settings = self._settings
-        self._watched = Watched(lambda closing: shots(settings, closing), stall_s=settings.stall_s)
+        self._watched = Watched(
+            lambda closing: shots(settings, closing), stall_s=settings.stall_s, open_s=2 * OPEN_TIMEOUT_MS / 1000
+        )
         for shot in self._watched.items(stop):
             if shot is not None:
                 outlet.send("frame", [frame_of(shot, settings)])

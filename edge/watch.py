@@ -53,7 +53,7 @@ class Watched(Generic[T]):
 
     `open_source` returns an iterator; both run in a reader thread and may raise SourceError, OSError or ValueError.
     The iterator must look at the event it is given and end when it is set. With `once` the end of the iterator is
-    the end of the input.
+    the end of the input. It may take `open_s` seconds to the first item, and `stall_s` to each further one.
     """
 
     def __init__(
@@ -61,12 +61,13 @@ class Watched(Generic[T]):
         open_source: Callable[[threading.Event], Iterator[T]],
         *,
         stall_s: float,
+        open_s: float = 0.0,
         once: bool = False,
         back_off: BackOff | None = None,
     ) -> None:
         self.trouble = ""
         self._open = open_source
-        self._stall_s = stall_s
+        self._stall_s, self._open_s = stall_s, max(open_s, stall_s)
         self._once = once
         self._back_off = back_off or BackOff()
         self._abandoned: list[threading.Thread] = []
@@ -95,14 +96,14 @@ class Watched(Generic[T]):
         items: queue.Queue[T | _End] = queue.Queue(2)
         thread = threading.Thread(target=self._read, args=(items, closing), name="reader", daemon=True)
         thread.start()
-        heard = time.monotonic()
+        heard, limit = time.monotonic(), self._open_s
         try:
             while not stop.is_set():
                 try:
                     item = items.get(timeout=0.1)
                 except queue.Empty:
-                    if time.monotonic() - heard > self._stall_s:
-                        self._abandon(thread)
+                    if time.monotonic() - heard > limit:
+                        self._abandon(thread, limit)
                     continue
                 if isinstance(item, _End):
                     if item.error is not None:
@@ -111,7 +112,7 @@ class Watched(Generic[T]):
                 self.trouble = ""
                 self._back_off.reset()
                 yield item
-                heard = time.monotonic()
+                heard, limit = time.monotonic(), self._stall_s
         finally:
             closing.set()
 
@@ -126,11 +127,11 @@ class Watched(Generic[T]):
             end = _End(error)
         _put(items, end, closing)
 
-    def _abandon(self, thread: threading.Thread) -> None:
+    def _abandon(self, thread: threading.Thread, limit: float) -> None:
         self._abandoned = [*(t for t in self._abandoned if t.is_alive()), thread]
         if len(self._abandoned) > MOST_ABANDONED:
             raise HungTooOften(f"{len(self._abandoned)} reads hang; starting the process anew is the only cure")
-        raise SourceError(f"nothing came for {self._stall_s:g} s")
+        raise SourceError(f"nothing came for {limit:g} s")
 
 
 def _put(items: queue.Queue[T | _End], item: T | _End, closing: threading.Event) -> bool:
