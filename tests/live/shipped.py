@@ -65,7 +65,7 @@ class Part(Server):
         self.service: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][name]
         self.places = {**places, **self.mounts()}
         given = {key: self.here(value) for key, value in self.service["environment"].items()}
-        self.environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "HOME": str(self.folder), **given, **also}
+        self.environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "HOME": "/nonexistent", **given, **also}
 
     def here(self, text: str) -> str:
         """The text with every place of the containers replaced."""

@@ -135,6 +135,13 @@ def test_every_part_is_still_well(system: Stack) -> None:
     assert not unwell, system.logs()
 
 
+def test_a_part_writes_to_its_volumes_only(system: Stack) -> None:
+    """A container's own file system is read-only; here, its working folder is watched."""
+    pipeline = [part for name, part in system.parts.items() if not name.startswith("edge-")]
+    written = {file.name for part in pipeline for file in part.folder.iterdir()}
+    assert written == {"server.log"}
+
+
 def test_a_worker_that_was_killed_is_unwell_until_it_is_back(system: Stack) -> None:
     worker = system.parts["worker-telemetry"]
     worker.kill()
