@@ -89,7 +89,7 @@ STAGES = {"telemetry": telemetry_stages, "vision": vision_stages, "alarms": alar
 
 def worker(settings: Settings, kind: str) -> faust.App:
     """The Faust app of one worker, ready to be run."""
-    app = faustapp.create(settings, kind)
+    app = faustapp.create(settings, kind, buffer=16 if kind == "vision" else 256)
     state = open_state(settings)
     engines = [
         Engine(
@@ -98,6 +98,7 @@ def worker(settings: Settings, kind: str) -> faust.App:
             log=Log(app),
             snapshots=state,
             interval=settings.state.snapshot_interval_s,
+            settle=settings.log.receipt_delay_s,
         )
         for stage in STAGES[kind](settings)
     ]

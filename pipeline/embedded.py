@@ -150,6 +150,8 @@ def _settings(plan: Plan, base: Settings, server: NatsServer) -> Settings:
         api=change(base.api, host=LOOPBACK, port=port, token=base.api.token or _token(data)),
         fleet=change(base.fleet, file=str(fleet_file(plan, data, Path(base.fleet.file)))),
         rules=change(base.rules, file=str(rules_file(plan, data, Path(base.rules.file)))),
+        # Retention goes by event time: a recording from years ago would be deleted within the hour.
+        retention=change(base.retention, tracks_days=0) if plan.tracks else base.retention,
     )
 
 

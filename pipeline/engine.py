@@ -17,7 +17,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 import faust
@@ -59,6 +58,16 @@ class Stage(Protocol[S, O]):
         ...
 
 
+@dataclass(frozen=True)
+class Saving:
+    """A snapshot taken and not yet saved: the log may still lose its newest records in a power cut."""
+
+    taken: float
+    offset: int
+    data: bytes
+    events: list[EventT[Any]]
+
+
 @dataclass
 class Part(Generic[S]):
     """One partition in this worker: its state, the last offset in it, and the records not yet acknowledged."""
@@ -66,6 +75,7 @@ class Part(Generic[S]):
     state: S
     offset: int
     held: list[EventT[Any]] = field(default_factory=list)
+    saving: Saving | None = None
     sought: bool = False
 
 
@@ -81,14 +91,23 @@ class Figures:
 class Engine(Generic[S, O]):
     """Runs one stage. Called from one Faust agent (`consume`) and one Faust task (`run`)."""
 
-    def __init__(self, stage: Stage[S, O], *, name: str, log: Log, snapshots: Snapshots, interval: float) -> None:
+    def __init__(
+        self,
+        stage: Stage[S, O],
+        *,
+        name: str,
+        log: Log,
+        snapshots: Snapshots,
+        interval: float,
+        settle: float = 0.0,
+    ) -> None:
         self.stage = stage
         self.name = name
         self.figures = Figures()
         self._patience = Patience(name)
         self._log = log
         self._snapshots = snapshots
-        self._interval = interval
+        self._interval, self._settle = interval, settle
         self._turned = time.monotonic()
         self._parts: dict[TP, Part[S]] = {}
         self._inbox: asyncio.Queue[EventT[Any]] = asyncio.Queue(maxsize=4 * stage.max_records)
@@ -154,7 +173,8 @@ class Engine(Generic[S, O]):
     @property
     def held(self) -> int:
         """Records handled and not yet acknowledged."""
-        return sum(len(part.held) for part in self._parts.values())
+        saving = [part.saving.events for part in self._parts.values() if part.saving]
+        return sum(map(len, saving)) + sum(len(part.held) for part in self._parts.values())
 
     # -------------------------------------------------------------- one turn
 
@@ -226,15 +246,21 @@ class Engine(Generic[S, O]):
         logger.error("%s: %d records were trimmed from the log before this worker handled them", tp, count)
 
     async def _snapshot(self) -> None:
+        """Take snapshots, and save those whose records the log has had for `settle` seconds."""
         for tp, part in self._parts.items():
-            if not part.held:
-                continue
-            data = await self._off(self.stage.dump, part.state)
-            save = partial(self._off, self._snapshots.save, self.name, tp.topic, tp.partition, part.offset, data)
-            await self._patience.insist(save)
-            held, part.held = part.held, []
-            for event in held:
-                event.ack()
+            if part.held and part.saving is None:
+                data = await self._off(self.stage.dump, part.state)
+                part.saving = Saving(time.monotonic(), part.offset, data, part.held)
+                part.held = []
+            if part.saving and time.monotonic() - part.saving.taken >= self._settle:
+                await self._save(tp, part.saving)
+                part.saving = None
+
+    async def _save(self, tp: TP, saving: Saving) -> None:
+        row = (self.name, tp.topic, tp.partition, saving.offset, saving.data)
+        await self._patience.insist(lambda: self._off(self._snapshots.save, *row))
+        for event in saving.events:
+            event.ack()
 
     # -------------------------------------------------------------- errors
 
