@@ -88,10 +88,10 @@ def test_pictures_come_and_come_again_after_a_stall_and_a_kill(
     assert min(np.diff(ats)) >= 300_000
 
     rtsp.signal(signal.SIGSTOP)
-    wait_until(lambda: "nothing came for 2 s" in source.trouble, 10, "the stall being noticed")
+    wait_until(lambda: bool(source.trouble), 10, "the stall being noticed, by the watchdog or by FFmpeg")
     rtsp.signal(signal.SIGCONT)
     before = len(frames())
-    wait_until(lambda: len(frames()) >= before + 3 and not source.trouble, 30, "pictures after the stall")
+    wait_until(lambda: len(frames()) >= before + 3 and not source.trouble, 60, "pictures after the stall")
 
     rtsp.kill()
     wait_until(lambda: bool(source.trouble), 10, "the end of the stream being noticed")
@@ -99,5 +99,5 @@ def test_pictures_come_and_come_again_after_a_stall_and_a_kill(
     rtsp.size = (640, 480)
     rtsp.start()
     before = len(frames())
-    wait_until(lambda: len(frames()) >= before + 3 and not source.trouble, 30, "pictures after the restart")
+    wait_until(lambda: len(frames()) >= before + 3 and not source.trouble, 60, "pictures after the restart")
     assert size_of(frames()[-1]) == (640, 480)
