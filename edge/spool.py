@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from edge.errors import SpoolError, TooLarge
+from edge.reserve import Reserve
 from pipeline import wire
 from pipeline.message import Fixes
 
@@ -65,8 +66,8 @@ class Summary(NamedTuple):
 class Spool:
     """Messages of one device, safe to use from several threads.
 
-    `epoch` (ms when the file was made) and the numbers from 1 up name a message for good. A file that is damaged is
-    moved aside and a new one begun, with a new epoch. Errors: TooLarge, SpoolError.
+    `epoch` (ms when the file was made) and the numbers from 1 up name a message for good. A damaged file is moved
+    aside and a new one begun, with a new epoch. Errors: TooLarge, SpoolError.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = 256 << 20, clock: Callable[[], float] = time.time) -> None:
@@ -75,7 +76,9 @@ class Spool:
         self.clock = clock
         self.epoch = self.last = self.bytes = self.dropped = 0
         self._lock = threading.RLock()
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._open_or_replace()
+        self._reserve.keep()
 
     def close(self) -> None:
         with self._lock:
@@ -155,7 +158,18 @@ class Spool:
     def confirm(self, epoch: int, seq: int) -> bool:
         """Forget everything up to `seq` of `epoch`; False if that is not this spool's epoch."""
         with self._lock:
-            return epoch == self.epoch and self._guarded(lambda: self._confirm(seq))
+            return epoch == self.epoch and self._guarded(lambda: self._confirm_somehow(seq))
+
+    def _confirm_somehow(self, seq: int) -> bool:
+        """Even deleting needs room: on a full disk the reserve is given up for it, and kept again afterwards."""
+        try:
+            return self._confirm(seq)
+        except sqlite3.OperationalError as error:
+            if "full" not in str(error) or not self._reserve.give_up():
+                raise
+        done = self._confirm(seq)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return done
 
     def _confirm(self, seq: int) -> bool:
         size = "SELECT coalesce(sum(size + ?), 0) FROM message WHERE seq <= ?"
@@ -168,19 +182,19 @@ class Spool:
         finally:
             self._db.execute("PRAGMA synchronous = FULL")
         self.bytes -= freed
+        self._reserve.keep()
         return True
 
     def renew(self) -> None:
         """Begin a new epoch with what waits, numbered from 1.
 
-        For a spool that lags behind its own receipts: it was restored from an old copy, and the far side would take
-        its new messages for repetitions.
+        For a spool restored from an old copy: the far side would take its new messages for repetitions.
         """
         with self._lock:
             self._guarded(self._renew)
 
     def _renew(self) -> None:
-        epoch = max(self._new_epoch(), self.epoch + 1)
+        epoch = max(int(self.clock() * 1000), self.epoch + 1)
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             seqs = [seq for (seq,) in self._db.execute("SELECT seq FROM message ORDER BY seq")]
@@ -254,18 +268,16 @@ class Spool:
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA secure_delete = OFF")  # it would write every deleted page once more
         self._db.execute(f"PRAGMA journal_size_limit = {8 << 20}")
         (health,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if health != "ok":
             raise sqlite3.DatabaseError(f"malformed: {health}")
         self._db.executescript(SCHEMA)
-        self._db.execute("INSERT OR IGNORE INTO meta VALUES (1, ?, 0, 0, '')", (self._new_epoch(),))
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES (1, ?, 0, 0, '')", (int(self.clock() * 1000),))
         self.epoch, self.last, self.dropped = self._db.execute("SELECT epoch, last, dropped FROM meta").fetchone()
         size = "SELECT coalesce(sum(size + ?), 0) FROM message"
         (self.bytes,) = self._db.execute(size, (OVERHEAD,)).fetchone()
-
-    def _new_epoch(self) -> int:
-        return int(self.clock() * 1000)
 
     def _replace(self, error: sqlite3.DatabaseError) -> None:
         """Move a damaged file aside and begin anew; what it held is lost to the far side, and the log says so."""

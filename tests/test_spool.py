@@ -1,11 +1,13 @@
 """The spool: numbers without holes, nothing forgotten before its receipt, bounded, and alive on a bad disk."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,35 @@ def test_a_spool_restored_from_an_old_copy_begins_anew_with_what_waits(tmp_path:
     spool.renew()
     assert (spool.epoch, spool.last, spool.base) == (9001, 3, 1)
     assert [m.body for m in spool.pending(0, 9)] == [b"{3}", b"{4}", b"{5}"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB: the reserve takes 8 of them."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_really_full_disk_is_told_and_a_receipt_frees_it(small_disk: Path) -> None:
+    spool = Spool(small_disk / "spool.db")
+    with pytest.raises(SpoolError, match="full"):
+        for _ in range(2000):
+            spool.append("frame", os.urandom(20_000))
+    (small_disk / "somebody else's").write_bytes(b"x" * shutil.disk_usage(small_disk).free)
+    with pytest.raises(SpoolError, match="full"):
+        spool.append("position", b"{" + b"x" * 9000)
+    last = spool.last
+    assert spool.summary().waiting == last, "what was kept can still be read and sent"
+    assert spool.confirm(spool.epoch, last), "deleting works, on the reserve"
+    assert spool.summary().waiting == 0
+    assert spool.append("position", BODY) == last + 1
+    spool.close()
+    assert [m.seq for m in Spool(small_disk / "spool.db").pending(0, 10)] == [last + 1]
 
 
 WRITER = """
