@@ -31,10 +31,10 @@ def run(options: Options) -> list[Figure]:
         took, worked = time.perf_counter() - begun, time.thread_time() - used
     rows = len(values) * BATCH
     words = (
-        f"the design's target; decode, clean, {FENCES} fences of {VERTICES} vertices, speed and silence of "
+        f"the target; decode, clean, {FENCES} fences of {VERTICES} vertices, speed and silence of "
         f"{UNITS:,} units, {BATCH} a record, one thread, no log and no store"
     )
-    core = f"{words}; by the thread's CPU seconds, so other load on the machine weighs less"
+    core = "the same by the thread's CPU seconds: other load on the machine weighs less"
     return [
         Figure("fold", rows / took, "positions/s", TARGET, words),
         Figure("fold_per_core", rows / worked, "positions/s", TARGET, core),

@@ -113,7 +113,7 @@ def run(options: Options) -> Iterator[Figure]:
         waits = _waits(options, load)
         for part, share in (("p50", 0.5), ("p99", 0.99)):
             words = (
-                f"the design's target; fix handed to MQTT to event on the api's stream, {len(waits)} probes, "
+                f"the target; fix handed to MQTT to event on the api's stream, {len(waits)} probes, "
                 f"{load:,} positions/s in the background; lower is better"
             )
             name = f"latency_{part}_{load // 1000}k"

@@ -14,7 +14,7 @@ Run = Callable[[Options], Iterable[Figure]]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A module of this package with a function `run(options)`, which gives figures as they come, and what it measures."""
+    """A module of this package and what it measures. Its function `run(options)` gives figures as they come."""
 
     module: str
     about: str

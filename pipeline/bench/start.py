@@ -46,7 +46,7 @@ def run(options: Options) -> list[Figure]:
     note = "`vedette up --demo` on an empty data folder; lower is better"
     return [
         Figure("start_ready", ready, "s", READY_S, f"the target for every part to be well; {note}"),
-        Figure("start_first_alarm", first, "s", ALARM_S, f"the design's target to the first alarm; {note}"),
+        Figure("start_first_alarm", first, "s", ALARM_S, f"the target to the first alarm; {note}"),
         Figure(
             "start_both_alarms", both, "s", ALARM_S, f"the same, to a geofence and a fire or smoke alarm; {note}"
         ),

@@ -43,7 +43,7 @@ class Case:
     """One pair of log and store, and the design's target for it. `tables` are settings that differ."""
 
     name: str
-    store: str
+    aim: str
     target: float
     tables: dict[str, Any] = field(default_factory=dict)
 
@@ -57,13 +57,23 @@ class Speed(NamedTuple):
 
 def run(options: Options) -> Iterator[Figure]:
     """The embedded pair; then InfluxDB and Kafka where the options name them."""
-    yield from _measure(Case("telemetry", "SQLite", SQLITE), options)
+    yield from _measure(Case("telemetry", "the target into SQLite", SQLITE), options)
     if options.influx:
-        yield from _measure(Case("telemetry_influxdb", "InfluxDB 2", INFLUX, {"store": options.influx}), options)
+        yield from _measure(
+            Case("telemetry_influxdb", "the target into InfluxDB 2", INFLUX, {"store": options.influx}), options
+        )
     if options.kafka:
         with borrowed(options.kafka):
             log = LogTable(engine="kafka", url=f"kafka://{options.kafka}", max_bytes=LOG_BYTES, receipt_delay_s=0)
-            yield from _measure(Case("telemetry_kafka", "SQLite, log on Kafka", KAFKA, {"log": log}), options)
+            yield from _measure(
+                Case(
+                    "telemetry_kafka",
+                    "the target on Kafka without a store, while ours stores in SQLite",
+                    KAFKA,
+                    {"log": log},
+                ),
+                options,
+            )
 
 
 def _measure(case: Case, options: Options) -> list[Figure]:
@@ -84,9 +94,9 @@ def _measure(case: Case, options: Options) -> list[Figure]:
         speed = _timed(system, scale.records)
         system.supervisor.stop()
         _check(system.settings, world, positions=(before * partitions + 2 * scale.records) * BATCH)
-    words = f"the design's target into {case.store}{_with(scale.stored)}; {_what()}"
+    words = f"{case.aim}{_with(scale.stored)}; {_what()}"
     beside = f"the bare store: the worker's commits of {PositionStage.max_records} records, written by a plain loop"
-    core = f"{words}; by CPU seconds of the worker, all its threads, so other load on the machine weighs less"
+    core = f"{case.aim}; by CPU seconds of the worker, all its threads: other load on the machine weighs less"
     unit = "positions/s"
     return [
         Figure(case.name, speed.by_clock, unit, case.target, words),
@@ -96,7 +106,7 @@ def _measure(case: Case, options: Options) -> list[Figure]:
 
 
 def _with(stored: int) -> str:
-    return f" with {stored / 1e6:.0f} million positions in it" if stored else ""
+    return f" with {stored / 1e6:.0f} million positions in it already" if stored else ""
 
 
 def _what() -> str:
