@@ -64,9 +64,14 @@ def test_alarms_refusals_and_devices(office: Office, http: TestClient) -> None:
 
 
 def test_a_part_may_beat_any_name_and_text_is_left_out(office: Office, http: TestClient) -> None:
-    office.pulse.beat("bridge", "host:1", {"ready": True, "trouble": "text", "Odd-Name.s": 1.5, "none": None})
+    office.pulse.beat(
+        "bridge",
+        "host:1",
+        {"ready": True, "trouble": "text", "Odd-Name.s": 1.5, "none": None, "handled": 2_500_000},
+    )
     found = scraped(http)
     assert found["vedette_part_odd_name_s", ("host:1", "bridge", "")] == 1.5
+    assert found["vedette_part_handled_timestamp_seconds", ("host:1", "bridge", "")] == 2.5
     assert not any("trouble" in name or "none" in name for name, _ in found)
 
 

@@ -92,6 +92,8 @@ def _flat(row: dict[str, Any], topic: str = "") -> Iterator[tuple[str, str, floa
     for key, value in row.items():
         if isinstance(value, dict) and not topic:
             yield from _flat(value, key)
+        elif key == "handled" and isinstance(value, int):
+            yield topic, "handled_timestamp_seconds", value / SECOND
         elif isinstance(value, int | float) and key not in NOT_NUMBERS:
             yield topic, key, float(value)
 

@@ -7,6 +7,7 @@ const COLOURS = {
   light: { grid: "#dce4ea", label: "#5b6e7f", road: "#a9b7c3", fence: "#4d6478", unit: "#0a66b5", rim: "#ffffff", old: "#8fa1b0", line: "#0a66b5" },
 };
 const OLD_MS = 120e3;
+const NAMED_UNITS = 40; // with more of them, names would cover the map: they are shown on hover
 
 class VedetteMap {
   constructor(map, scene) {
@@ -75,7 +76,8 @@ class VedetteMap {
 
   drawScene() {
     const { road, fence } = this.colours;
-    const name = (feature, layer) => layer.bindTooltip(text(feature.properties?.name ?? feature.id), { sticky: true });
+    const name = (feature, layer) =>
+      layer.bindTooltip(text(feature.properties?.name ?? feature.id), { permanent: true, direction: "top", className: "name fence-name" });
     this.layers.roads.clearLayers();
     this.layers.fences.clearLayers();
     L.geoJSON(this.scene.roads, { style: { color: road, weight: 2.5 }, interactive: false }).addTo(this.layers.roads);
@@ -108,7 +110,9 @@ class VedetteMap {
       const at = Date.parse(unit.at), place = [unit.lat, unit.lon];
       let known = this.units.get(unit.unit);
       if (!known) {
-        const marker = L.circleMarker(place, {}).bindTooltip(() => unitText(this.units.get(unit.unit).unit));
+        const marker = L.circleMarker(place, {});
+        if (units.length > NAMED_UNITS) marker.bindTooltip(() => unitText(this.units.get(unit.unit).unit));
+        else marker.bindTooltip(text(unit.unit), { permanent: true, direction: "right", offset: [6, 0], className: "name" });
         this.units.set(unit.unit, (known = { marker: marker.addTo(this.layers.units) }));
       }
       known.unit = unit;
