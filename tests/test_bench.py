@@ -119,7 +119,7 @@ def test_units_stay_in_the_region_at_the_pace_of_vehicles() -> None:
 def test_the_world_is_one_that_rules_and_fleet_take(tmp_path: Path) -> None:
     world = World(start=T0, units=50)
     world.write(tmp_path)
-    fences = load_fences(tmp_path / "fences.geojson", repair=False, source="fences.geojson")
+    fences = load_fences(tmp_path / "fences.geojson", source="fences.geojson")
     assert len(fences) == FENCES and {len(f.shape.exterior.coords) - 1 for f in fences} == {VERTICES}
     fleet = load_fleet(tmp_path / "fleet.csv")
     assert {unit_name(49), probe_name(0)} <= fleet.units
@@ -160,8 +160,9 @@ def test_vision_is_held_against_the_bare_session(tmp_path: Path) -> None:
 
 
 def test_mqtt_from_publisher_to_store() -> None:
-    rate, p50, p99 = mqtt.run(Options(TINY))
+    rate, per_core, p50, p99 = mqtt.run(Options(TINY))
     assert rate.value > 1 and rate.reference > 10
+    assert per_core.value > rate.value / 2
     assert 0.9 * p50.reference < p50.value <= p99.value
 
 

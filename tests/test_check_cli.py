@@ -54,6 +54,7 @@ def test_findings_are_json_lines_and_the_status_is_2(tmp_path: Path) -> None:
             "key": "limit_khm",
             "reason": "no such key in a speed rule",
             "fix": 'did you mean "limit_kmh"?',
+            "level": "error",
         }
     ]
 

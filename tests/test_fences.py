@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.rules.fences import EQUATOR, FenceError, FenceIndex, load_fences, metres
+from pipeline.rules.ellipsoid import EQUATOR, metres
+from pipeline.rules.fences import FenceIndex, load_fences
+from pipeline.rules.shapes import FenceError, Reading
 
 SQUARE = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]
 BOW_TIE = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]
@@ -29,14 +31,14 @@ def feature(coordinates: Any, kind: str = "Polygon", **properties: Any) -> dict[
 
 
 def inside(path: Path, lat: float, lon: float, **options: Any) -> set[str]:
-    fences = load_fences(path, **options)
+    fences = load_fences(path, how=Reading(**options))
     _rows, found = FenceIndex(fences).within(np.array([lat]), np.array([lon]))
     return {fences[i].id for i in found.tolist()}
 
 
 def refusal(path: Path, **options: Any) -> FenceError:
     with pytest.raises(FenceError) as caught:
-        load_fences(path, **options)
+        load_fences(path, how=Reading(**options))
     return caught.value
 
 
@@ -75,7 +77,10 @@ def test_the_id_is_properties_id_then_name_then_the_features_own(tmp_path: Path)
         (feature([[[181.0, 0.0], *SQUARE[1:4], [181.0, 0.0]]]), "outside the world"),
         (feature([[[30.2, -97.7], [30.3, -97.7], [30.3, -97.6], [30.2, -97.7]]]), "looks like latitude, longitude"),
         (feature([[[0.0, "x"], *SQUARE[1:4], [0.0, "x"]]]), "is not a position"),
-        (feature([[0, 0], [1, 1]], "LineString"), "has no inside"),
+        (feature([[0, 0], [1, 1]], "MultiPoint"), "has no inside"),
+        (feature([[0, 0], [1, 1]], "LineString"), "a line is a corridor, and its width is not given"),
+        (feature([[0, 0], [1, 1]], "LineString", width=0), "0.0 m to either side"),
+        (feature([[0, 0]], "LineString", width=5), "fewer than 2 points"),
         (feature([0.0, 0.0], "Point"), "radius is None"),
         (feature([0.0, 0.0], "Point", radius=-5), "radius is -5"),
         (feature([0.0, 89.5], "Point", radius=100_000), "over a pole"),
@@ -84,6 +89,7 @@ def test_the_id_is_properties_id_then_name_then_the_features_own(tmp_path: Path)
             "no name",
         ),
         ({"type": "Polygon", "coordinates": [SQUARE]}, "not a GeoJSON Feature"),
+        (feature([[[-179.0, 80.0], [-60.0, 80.0], [60.0, 80.0], [179.0, 80.0], [-179.0, 80.0]]]), "round a pole"),
     ],
 )
 def test_a_bad_fence_is_refused_with_file_place_and_fix(tmp_path: Path, bad: dict[str, Any], words: str) -> None:
@@ -174,7 +180,7 @@ def test_the_shared_fences_load(data_dir: Path) -> None:
     for name in ("cn_beijing_districts_echarts", "cn_heilongjiang_prefectures_echarts"):
         path = folder / f"{name}.geojson"
         assert "crosses itself near" in str(refusal(path))
-        assert len(load_fences(path, repair=True)) > 10
+        assert len(load_fences(path, how=Reading(repair=True))) > 10
 
 
 def test_the_shipped_example_loads(root: Path) -> None:

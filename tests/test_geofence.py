@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pipeline.message import SECOND, PositionBatch
 from pipeline.rules.crossing import transitions
-from pipeline.rules.fences import Fence, load_fences, metres
+from pipeline.rules.ellipsoid import metres
+from pipeline.rules.fences import Fence, load_fences
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.geofence import FenceRule, Geofence, On, State
 from pipeline.rules.head import Scope

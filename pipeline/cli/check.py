@@ -13,7 +13,7 @@ import msgspec
 from pipeline.cli.common import settings_for
 from pipeline.ports import UserError
 from pipeline.rules.config import RuleSet, inspect
-from pipeline.rules.fences import inspect_fences
+from pipeline.rules.fences import datum_doubt, inspect_fences
 from pipeline.rules.fleet import Fleet, load_fleet
 from pipeline.rules.tables import Finding
 from pipeline.settings import Settings
@@ -43,7 +43,7 @@ def path_option(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
 @path_option("--config", "Settings file; all that it names is checked (default: $VEDETTE_CONFIG, else built-in).")
 @path_option("--data", "Data folder of a system, as given to `vedette up --data`.")
 @path_option("--rules", "Check this rules file and its fences.")
-@path_option("--fences", "Check this GeoJSON file.")
+@path_option("--fences", "Check this fence file (GeoJSON, KML, GPX, WKT).")
 @path_option("--fleet", "Check this fleet file.")
 @path_option("--model", "Check this model folder: card, hash, graph.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding, a line each.")
@@ -51,15 +51,17 @@ def command(config: Path | None, data: Path | None, as_json: bool, **named: Path
     """Check settings, rules, fences, fleet and model; tell file, line, key, reason and fix of each mistake.
 
     With --rules, --fences, --fleet or --model only those are looked at, without them everything the settings name.
-    Exit status 2 if anything is wrong, else 0.
+    Exit status 2 if anything is wrong, else 0; a doubt (level warning) is told, and stops nothing.
     """
     files = Files(**named)
     wrong = 0
     for holds, findings in everything(files, config, data):
-        wrong += len(findings)
+        mistakes = [finding for finding in findings if finding.level == "error"]
+        wrong += len(mistakes)
         for finding in findings:
-            click.echo(msgspec.json.encode(finding).decode() if as_json else f"wrong  {finding}")
-        if not findings and not as_json:
+            word = "wrong" if finding.level == "error" else "doubt"
+            click.echo(msgspec.json.encode(finding).decode() if as_json else f"{word}  {finding}")
+        if not mistakes and not as_json:
             click.echo(f"fine   {holds}")
     sys.exit(2 if wrong else 0)
 
@@ -124,6 +126,9 @@ def check_rules(path: Path) -> tuple[RuleSet, str, list[Finding]]:
 def check_fences(path: Path) -> tuple[str, list[Finding]]:
     fences, errors = inspect_fences(path)
     findings = [Finding(str(path), 0, "", e.where.partition(": ")[2], e.reason, e.fix) for e in errors]
+    doubt = datum_doubt(fences)
+    if doubt:
+        findings.append(Finding(str(path), 0, "", "", *doubt, level="warning"))
     return f"fences {path}: {len(fences)} fences", findings
 
 

@@ -18,9 +18,10 @@ import msgspec
 from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
 from pipeline.rules import geofence, sighting, silence, speed
-from pipeline.rules.fences import Fence, FenceError, load_fences
+from pipeline.rules.fences import Fence, datum_doubt, load_fences
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import Head, Scope
+from pipeline.rules.shapes import FenceError, Reading
 from pipeline.rules.spec import (
     Common,
     DeviceSilenceSpec,
@@ -145,13 +146,14 @@ def _speed_limit(spec: SpeedSpec) -> speed.SpeedLimit:
 def load(path: Path) -> RuleSet:
     """The rules of a file. Raises RulesError, whose `findings` hold every mistake, not only the first."""
     rules, findings = inspect(path)
-    if findings:
-        raise RulesError(findings)
+    mistakes = [finding for finding in findings if finding.level == "error"]
+    if mistakes:
+        raise RulesError(mistakes)
     return rules
 
 
 def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
-    """The rules that can be made of the file, and all that is wrong with it."""
+    """The rules that can be made of the file, and all that is wrong with it or doubtful."""
     tables, findings = read_tables(path)
     fences: dict[str, tuple[Fence, ...]] = {}
     specs, versions = [], {}
@@ -160,6 +162,9 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
         if isinstance(spec, GeofenceSpec):
             fences[spec.name], mistakes = _fences(path.parent, spec)
             findings += [table.finding(*mistake) for mistake in mistakes]
+            doubt = None if spec.datum else datum_doubt(fences[spec.name])
+            if doubt:
+                findings.append(msgspec.structs.replace(table.finding("fences", *doubt), level="warning"))
         if spec.enabled:
             specs.append(spec)
         versions[spec.name] = _version(path.parent, spec)
@@ -178,9 +183,10 @@ def _version(folder: Path, spec: Common) -> str:
 def _fences(folder: Path, spec: GeofenceSpec) -> tuple[tuple[Fence, ...], list[tuple[str, str, str]]]:
     """The fences of a rule, and (key, reason, fix) of what is wrong with them."""
     fences: list[Fence] = []
+    how = Reading(repair=spec.repair, datum=spec.datum, corridor=spec.corridor_m)
     for name in spec.files:
         try:
-            fences += load_fences(folder / name, repair=spec.repair, source=name)
+            fences += load_fences(folder / name, source=name, how=how)
         except FenceError as error:
             return (), [("fences", f"{error.where}: {error.reason}", error.fix)]
     ids = {fence.id for fence in fences}

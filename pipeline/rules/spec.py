@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from pipeline.rules.datum import Datum
+
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(gt=0, le=1)]
@@ -47,6 +49,8 @@ class GeofenceSpec(Units, frozen=True, kw_only=True):
     dwell_s: NotNegative = 0.0
     only: list[str] = []
     repair: bool = False
+    datum: Datum | None = None
+    corridor_m: NotNegative = 0.0
 
     @property
     def files(self) -> list[str]:
@@ -57,7 +61,7 @@ class GeofenceSpec(Units, frozen=True, kw_only=True):
             return "dwell_s", 'on = "dwell" needs a time', "set dwell_s to the seconds a unit may stay"
         if self.on != "dwell" and self.dwell_s > 0:
             return "dwell_s", f'has no meaning with on = "{self.on}"', 'remove it, or set on = "dwell"'
-        return None if self.files else ("fences", "names no file", "name a GeoJSON file")
+        return None if self.files else ("fences", "names no file", "name a fence file")
 
 
 class SpeedSpec(Units, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ from pipeline.rules.spec import KINDS, Common
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One mistake. `line` is 0 where none can be named."""
+    """One mistake, or with level `warning` a doubt that stops nothing. `line` is 0 where none can be named."""
 
     file: str
     line: int
@@ -24,6 +24,7 @@ class Finding(msgspec.Struct, frozen=True):
     key: str
     reason: str
     fix: str
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
