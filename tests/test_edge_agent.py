@@ -117,10 +117,9 @@ def test_agent_and_broker_killed_in_the_middle(agents: Agents) -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
         child = agents.start(config)
-        time.sleep(1.0)
-        row = status.read(agents.data)
-        assert row["running"] and not row["connected"] and row["waiting"] > 0
-        assert "not connected: no connection to 127.0.0.1" in status.sentence(row)
+        unreachable = "(running, not connected: no connection to 127.0.0.1"
+        wait_until(lambda: unreachable in status.sentence(status.read(agents.data)), 15, "word of the outage")
+        assert status.read(agents.data)["waiting"] > 0
         broker.start()
         assert child.wait(40) == 0
         assert arrived(far) == expected
