@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline import wire
 from pipeline.bench.figure import Figure, NotMeasured
@@ -21,24 +21,35 @@ PACE = 1000.0
 PATIENCE_S = 300.0
 
 
+class Speed(NamedTuple):
+    """Messages by second of the clock, and by second of the subscribing process's CPU time."""
+
+    by_clock: float
+    by_cpu: float
+
+
 def run(options: Options) -> list[Figure]:
     """The bare pair first, on a server of its own; then the pipeline, at full speed and paced."""
     bare = _bare(options)
-    options.say(f"mqtt: bare pair {bare:,.0f} messages/s")
+    options.say(f"mqtt: bare pair {bare.by_clock:,.0f} messages/s")
     world = World(start=time.time_ns() // 1000, units=UNITS)
     with rig(world.write, say=options.say) as system:
         system.start("bridge")
         system.start("worker", "telemetry")
-        rate = _stored(system, options.scale.messages)
-        options.say(f"mqtt: {rate:,.0f} messages/s stored; receipts at {PACE:g} messages/s")
+        ours = _stored(system, options.scale.messages)
+        options.say(f"mqtt: {ours.by_clock:,.0f} messages/s stored; receipts at {PACE:g} messages/s")
         paced = _flood(system, "paced", round(options.scale.paced_s * PACE), rate=PACE, device="bench-paced")
         delay = system.settings.log.receipt_delay_s * 1000
-    return [_rate(rate, bare), *_receipts(paced, delay)]
+    return [*_rates(ours, bare), *_receipts(paced, delay)]
 
 
-def _rate(rate: float, bare: float) -> Figure:
+def _rates(ours: Speed, bare: Speed) -> list[Figure]:
     words = "the same publisher and broker with a do-nothing paho subscriber; ours ends with the store's commit"
-    return Figure("mqtt", rate, "messages/s", bare, words)
+    core = "by CPU seconds of the process that subscribes: the bridge, against that do-nothing subscriber"
+    return [
+        Figure("mqtt", ours.by_clock, "messages/s", bare.by_clock, words),
+        Figure("mqtt_bridge_per_core", ours.by_cpu, "messages/s", bare.by_cpu, core),
+    ]
 
 
 def _receipts(told: dict[str, Any], delay: float) -> list[Figure]:
@@ -48,15 +59,15 @@ def _receipts(told: dict[str, Any], delay: float) -> list[Figure]:
     ]
 
 
-def _bare(options: Options) -> float:
-    """Messages/s of the same publisher into a subscriber that only counts."""
+def _bare(options: Options) -> Speed:
+    """Of the same publisher into a subscriber that only counts."""
     messages = options.scale.messages
     with rig(World(start=0, units=1).write, say=options.say) as system:
         system.spawn("sink", SINK, {"port": system.settings.mqtt.port, "messages": messages})
         system.wait(lambda: "subscribed" in system.supervisor.last_words("sink"), 30.0, "the subscriber")
         first = _flood(system, "flood", messages, receipts=False)["first"]
-        last = system.result("sink", PATIENCE_S)["last"]
-    return float(messages * SECOND / (last - first))
+        told = system.result("sink", PATIENCE_S)
+    return Speed(messages * SECOND / (told["last"] - first), messages / told["cpu"])
 
 
 def _flood(system: Rig, name: str, messages: int, **more: Any) -> dict[str, Any]:
@@ -65,17 +76,18 @@ def _flood(system: Rig, name: str, messages: int, **more: Any) -> dict[str, Any]
     return system.result(name, PATIENCE_S)
 
 
-def _stored(system: Rig, messages: int) -> float:
-    """Messages/s from the first publish to the commit of the last position."""
-    start = time.time_ns() // 1000
+def _stored(system: Rig, messages: int) -> Speed:
+    """From the first publish to the commit of the last position."""
+    start, idle = time.time_ns() // 1000, system.cpu_seconds("bridge")
     told = _flood(system, "flood", messages, start=start)
+    used = system.cpu_seconds("bridge") - idle
     part = "worker-telemetry"
     system.wait(lambda: system.drained(part, wire.POSITIONS), 60.0, "the worker to store all")
     beaten = system.pulse(part)["beaten"]
     system.wait(lambda: system.pulse(part)["beaten"] > beaten, 30.0, "another pulse of the worker")
     _check(system, messages, start)
     _count, handled = system.handled(part, wire.POSITIONS)
-    return messages * SECOND / (handled - int(told["first"]))
+    return Speed(messages * SECOND / (handled - int(told["first"])), messages / used)
 
 
 def _check(system: Rig, messages: int, start: int) -> None:
