@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline import wire
-from pipeline.bench import fold, mqtt, vision
+from pipeline.bench import fold, mqtt, telemetry, vision
 from pipeline.bench.figure import HEADER, Figure, NotMeasured, json_line, percentile, spelled, table_line
 from pipeline.bench.options import BATCH, FENCES, VERTICES, Options, Scale
 from pipeline.bench.registry import BENCHES
@@ -28,6 +28,7 @@ from pipeline.ports import UserError
 from pipeline.rules.config import load as load_rules
 from pipeline.rules.fences import FenceIndex, load_fences
 from pipeline.rules.fleet import load_fleet
+from pipeline.store import open_store
 
 TINY = Scale(fold_records=20, records=20, stored=0, messages=300, paced_s=0.2, frames=8, probes=2)
 T0 = 1_800_000_000 * SECOND
@@ -86,13 +87,13 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
 # ---------------------------------------------------------------- what they run on
 
 
-def batches(world: World, count: int, *, first: int = 0) -> list[tuple[int, PositionBatch]]:
-    records = world.records(count, partitions=4, first=first)
+def batches(world: World, turns: int, *, first: int = 0) -> list[tuple[int, PositionBatch]]:
+    records = world.records(turns, partitions=4, first=first)
     return [(record.partition, wire.decode_positions(record.value)) for record in records]
 
 
 def test_records_are_full_and_each_unit_keeps_its_partition() -> None:
-    for partition, batch in batches(World(start=T0, units=500), 40):
+    for partition, batch in batches(World(start=T0, units=500), 10):
         assert len(batch) == BATCH
         assert {wire.partition_of(name, 4) for name in batch.units} == {partition}
 
@@ -100,11 +101,12 @@ def test_records_are_full_and_each_unit_keeps_its_partition() -> None:
 def test_every_unit_moves_second_by_second_over_records_and_parts() -> None:
     world = World(start=T0, units=500)
     rows: dict[str, list[int]] = {}
-    for _partition, batch in batches(world, 40) + batches(world, 40, first=10):
+    for _partition, batch in batches(world, 10) + batches(world, 10, first=10):
         for unit, at in zip(batch.unit.tolist(), batch.at.tolist(), strict=True):
             rows.setdefault(batch.units[unit], []).append((at - T0) // SECOND)
     assert len(rows) == 500
-    assert all(seconds == list(range(len(seconds))) for seconds in rows.values())
+    for number in range(500):
+        assert rows[unit_name(number)] == list(range(world.fixes_of(number, 20, partitions=4)))
 
 
 def test_units_stay_in_the_region_at_the_pace_of_vehicles() -> None:
@@ -148,6 +150,17 @@ def test_fold_counts_positions_by_the_clock_and_by_the_cpu() -> None:
     by_clock, by_cpu = fold.run(Options(TINY))
     assert (by_clock.name, by_cpu.name, by_clock.reference) == ("fold", "fold_per_core", 400_000)
     assert 1_000 < by_clock.value <= by_cpu.value * 1.05
+
+
+def test_a_position_that_is_not_in_the_store_spoils_the_figure(tmp_path: Path) -> None:
+    world, settings = World(start=T0, units=40), settings_in(tmp_path)
+    values = [record.value for record in world.records(3, partitions=settings.log.partitions)]
+    store = open_store(settings)
+    store.write_positions([wire.decode_positions(value) for value in values])
+    store.close()
+    telemetry.check(settings, world, turns=3)
+    with pytest.raises(NotMeasured, match="positions are in the store"):
+        telemetry.check(settings, world, turns=4)
 
 
 def test_vision_is_held_against_the_bare_session(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from pipeline import faustapp, wire
 from pipeline.bench.figure import Figure, NotMeasured
@@ -80,20 +82,17 @@ def _measure(case: Case, options: Options) -> list[Figure]:
     scale = options.scale
     world = World(start=time.time_ns() // 1000 - 3_600 * SECOND)
     with rig(world.write, say=options.say, **case.tables) as system:
-        partitions = system.settings.log.partitions
-        before = -(-scale.stored // BATCH // partitions)
+        parts = system.settings.log.partitions
+        before, turns = -(-scale.stored // BATCH // parts), -(-scale.records // parts)
         with _store(system.settings) as store:
-            if before:
-                options.say(f"{case.name}: {before * partitions * BATCH:,} positions into the store first")
-                _write(store, world.records(before * partitions, partitions=partitions))
-            bare = _write(store, world.records(scale.records, partitions=partitions, first=before))
-        options.say(f"{case.name}: bare store {bare:,.0f} positions/s; filling the log")
-        first = before + -(-scale.records // partitions)
-        fill(system.settings, world.records(scale.records, partitions=partitions, first=first))
-        options.say(f"{case.name}: {scale.records * BATCH:,} positions on the log; starting the worker")
-        speed = _timed(system, scale.records)
+            options.say(f"{case.name}: {(before + turns) * parts * BATCH:,} positions straight into the store")
+            _write(store, world.records(before, partitions=parts))
+            bare = _write(store, world.records(turns, partitions=parts, first=before))
+        options.say(f"{case.name}: {turns * parts * BATCH:,} positions onto the log")
+        fill(system.settings, world.records(turns, partitions=parts, first=before + turns))
+        speed = _timed(system, turns * parts)
         system.supervisor.stop()
-        _check(system.settings, world, positions=(before * partitions + 2 * scale.records) * BATCH)
+        check(system.settings, world, turns=before + 2 * turns)
     words = f"{case.aim}{_with(scale.stored)}; {_what()}"
     beside = f"the bare store: the worker's commits of {PositionStage.max_records} records, written by a plain loop"
     core = f"{case.aim}; by CPU seconds of the worker, all its threads: other load on the machine weighs less"
@@ -134,7 +133,7 @@ def _write(store: Store, records: Iterator[Record]) -> float:
         begun = time.perf_counter()
         store.write_positions(batches)
         took += time.perf_counter() - begun
-    return rows / took
+    return rows / took if rows else 0.0
 
 
 def fill(settings: Settings, records: Iterator[Record]) -> None:
@@ -172,16 +171,12 @@ def _timed(system: Rig, records: int) -> Speed:
     return Speed(rows * SECOND / (until - since), rows / (cpu - used))
 
 
-def _check(settings: Settings, world: World, *, positions: int) -> None:
+def check(settings: Settings, world: World, *, turns: int) -> None:
     """The whole tracks of a few units must be in the store: a fast worker that loses something is not fast."""
-    with ExitStack() as stack:
-        store = stack.enter_context(_store(settings))
-        end = time.time_ns() // 1000 + 3600 * SECOND
+    end = time.time_ns() // 1000 + 3600 * SECOND
+    with _store(settings) as store:
         for number in range(0, world.units, max(1, world.units // CHECKED)):
-            track = store.track(unit_name(number), world.start, end)
-            found, wanted = len(track), positions / world.units
-            steps = set((track.at[1:] - track.at[:-1]).tolist())
-            if steps - {SECOND} or not 0.8 * wanted <= found <= 1.2 * wanted:
-                raise NotMeasured(
-                    f"{unit_name(number)}: {found} positions are stored, about {wanted:.0f} were sent"
-                )
+            found = store.track(unit_name(number), world.start, end).at
+            wanted = world.fixes_of(number, turns, partitions=settings.log.partitions)
+            if not np.array_equal(found, world.start + np.arange(wanted) * SECOND):
+                raise NotMeasured(f"{unit_name(number)}: {len(found)} of {wanted} positions are in the store")

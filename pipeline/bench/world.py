@@ -6,6 +6,7 @@ entered and left all the time: about one crossing in a thousand positions, as in
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -131,18 +132,22 @@ class World:
             clock=np.zeros(n, np.uint8),
         )
 
-    def records(self, count: int, *, partitions: int, first: int = 0) -> Iterator[Record]:
-        """`count` records of BATCH positions, one partition after the other; every unit moves second by second.
+    def records(self, turns: int, *, partitions: int, first: int = 0) -> Iterator[Record]:
+        """`turns` records of BATCH positions for each partition, which take turns; units move second by second.
 
         `first` is the number of the first record of each partition: the rows go on where that many left off.
         """
         mine = [self._units_of(partition, partitions) for partition in range(partitions)]
-        for n in range(count):
-            turn, partition = divmod(n, partitions)
-            number, units = first + turn, mine[partition]
+        for number, partition in itertools.product(range(first, first + turns), range(partitions)):
+            units = mine[partition]
             row = np.arange(number * BATCH, (number + 1) * BATCH, dtype=np.int64)
             batch = self.batch(units[row % len(units)], row // len(units), number + 1)
             yield Record(wire.POSITIONS, partition, "", wire.encode_positions(batch))
+
+    def fixes_of(self, unit: int, turns: int, *, partitions: int) -> int:
+        """How many positions of `unit` are in the first `turns` records of its partition."""
+        mine = self._units_of(wire.partition_of(unit_name(unit), partitions), partitions)
+        return len(range(int(np.searchsorted(mine, unit)), turns * BATCH, len(mine)))
 
     def _units_of(self, partition: int, partitions: int) -> Ints:
         names = (wire.partition_of(unit_name(n), partitions) == partition for n in range(self.units))
