@@ -406,6 +406,9 @@ def test_the_openapi_page_names_every_route_and_loads_nothing_from_elsewhere(htt
     page = http.get(f"{V1}/docs").text
     assert len(spec["paths"]) >= 13
     assert all(f"<code>{path}</code>" in page for path in spec["paths"])
+    for methods in spec["paths"].values():
+        for operation in methods.values():
+            assert "application/problem+json" in operation["responses"]["default"]["content"]
     parser = Addresses()
     parser.feed(page)
     assert parser.found and all(re.match(r"[/#]", address) for address in parser.found)

@@ -44,6 +44,7 @@ def create(
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{ROOT}/openapi.json",
+        responses=problems.RESPONSES,
         lifespan=_lifespan(tail, chores),
     )
     app.state.tail, app.state.failed, app.state.on_failure = tail, None, lambda _error: None

@@ -76,7 +76,8 @@ def _type(schema: dict[str, Any]) -> str:
         return " | ".join(escape(str(v)) for v in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
-    return escape(schema.get("format") or schema.get("type", "any"))
+    kind = schema.get("format") or schema.get("type", "any")
+    return escape(schema.get("title", "object") if kind == "object" else kind)
 
 
 def _schemas(spec: dict[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from pipeline.ports import NotConnected, Retryable, UserError
@@ -24,6 +25,24 @@ TITLES = {
     422: "Not understood",
     503: "Not available now",
 }
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457 problem details; `errors` names each query or body value that was not understood."""
+
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = []
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Refused: the detail says what is wrong, and what to do.",
+        "content": {"application/problem+json": {"schema": ProblemOut.model_json_schema()}},
+    }
+}
+"""For the OpenAPI document: how every route refuses."""
 
 
 class Problem(HTTPException):

@@ -258,6 +258,7 @@ def test_devices_are_listed_with_their_state(page: Page, console: Console) -> No
     expect(state("cam-good")).to_have_text("ok")
     expect(state("cam-blind")).to_have_text("blind")
     expect(state("gps-gone")).to_have_text("lost")
+    expect(page.locator(".device-count.bad")).to_have_text("3 devices, 1 blind, 1 lost")
 
 
 def test_a_track_is_drawn_for_a_purpose_that_stands_on_the_audit_log(page: Page, console: Console) -> None:

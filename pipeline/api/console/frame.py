@@ -71,7 +71,7 @@ class Strip:
         with ui.element("div").classes("strip"):
             self._verdict = ui.label(words.LOADING).classes("verdict").props('role="status"')
             self._parts = ui.element("div").classes("parts")
-            self._devices = ui.label().classes("device-count")
+            self._devices = ui.link("", "/devices").classes("device-count")
         self._shown: tuple[tuple[str, str], ...] = ()
 
     def show(self, health: Health) -> None:
@@ -79,6 +79,8 @@ class Strip:
         self._verdict.set_text(words.SEES if health.ok else words.BLIND)
         self._verdict.classes(add="ok" if health.ok else "bad", remove="bad" if health.ok else "ok")
         self._devices.set_text(device_words(health))
+        ailing = any(device.state != "ok" for device in health.devices)
+        self._devices.classes(add="bad" if ailing else "", remove="" if ailing else "bad")
         parts = tuple((p.part, p.why) for p in health.parts)
         if parts != self._shown:
             self._shown = parts
