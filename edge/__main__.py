@@ -74,6 +74,15 @@ def status(config: Path | None, data: Path | None, as_json: bool, watch: bool) -
         time.sleep(1)
 
 
+@cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def decode(words: tuple[str, ...]) -> None:
+    """Print what a tracker sent as JSON: jt808, gt06, osmand, owntracks or nmea."""
+    from edge.decode.cli import command
+
+    command.main(list(words), prog_name="vedette-edge decode", standalone_mode=False)
+
+
 def main(argv: list[str] | None = None) -> Any:
     """Entry point: a person's mistake is one line on stderr and exit status 2, never a traceback."""
     try:

@@ -21,7 +21,7 @@ LIMIT = 64 * 1024
 class DecodeError(Exception):
     """A message is refused. `reason` is a code for programs (docs/protocols.md lists them), `detail` for people.
 
-    `unverified` is what it would have said, where only the check code is wrong: for a technician, never for a track.
+    `unverified` is what it would have said, where only the check code is wrong: for a technician's eyes only.
     """
 
     def __init__(self, reason: str, detail: str = "", *, unverified: Sequence[Message] = ()) -> None:

@@ -1,27 +1,21 @@
 """JT/T 808, the protocol of Chinese commercial vehicles, versions 2011, 2013 and 2019: frames to messages.
 
-    7E | id 2 | properties 2 | [version 1] | phone BCD 6 (2019: 10) | serial 2 | [parts 2, part 2] | body | XOR 1 | 7E
-
-Between the delimiters 7D 01 stands for 7D and 7D 02 for 7E. Properties: body length (10 bits), encryption (3),
-divided (1), version flag of 2019 (1). Source: JT/T 808-2011, -2013 and -2019, chapters 4 and 8. The plate of a
-registration, a driver's name and card, and texts that people wrote are not kept.
+Source: JT/T 808-2011, -2013 and -2019, chapter 8. The plate of a registration, a driver's name and card, a SIM's
+number, and texts that people wrote are not kept.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import reduce
-from operator import xor
+from dataclasses import replace
 from typing import Any
 
 from edge.decode import jt808_vendor
-from edge.decode.base import LIMIT, DecodeError, Message, Position, Reader, told
+from edge.decode.base import LIMIT, DecodeError, Message, Position, Reader
+from edge.decode.jt808_frame import Header, opened
 from edge.decode.jt808_location import location
 
-DELIMITER = 0x7E
-ESCAPE = 0x7D
 MAX_PARTS = 256
 PENDING = 8
 
@@ -53,24 +47,8 @@ PLAIN = {
 """Messages without a position, by their id: reported, and not read further."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """`device` is the phone number's digits, leading zeros included; letters where a maker fills in hexadecimals."""
-
-    message: int
-    device: str
-    serial: int
-    version: int | None
-    total: int = 1
-    part: int = 1
-
-    def fields(self) -> dict[str, Any]:
-        divided = {"total": self.total, "part": self.part} if self.total > 1 else {}
-        return told(message_id=f"0x{self.message:04x}", serial=self.serial, version=self.version) | divided
-
-
 def decode(frame: bytes) -> list[Message]:
-    """Messages of one frame with its delimiters, escaped as on the line; one recorded after unescaping is taken too.
+    """Messages of one frame with its delimiters, escaped as on the line; one recorded unescaped is taken too.
 
     DecodeError: empty, framing, escape, short, length, encrypted, checksum.
     """
@@ -78,81 +56,6 @@ def decode(frame: bytes) -> list[Message]:
         return [sentence(frame)]
     header, body = opened(frame)
     return [read(header, body)]
-
-
-def opened(frame: bytes) -> tuple[Header, bytes]:
-    """Header and body of a frame whose length and check code are right. DecodeError as for `decode`."""
-    if len(frame) > LIMIT:
-        raise DecodeError("length", f"{len(frame)} bytes are no frame")
-    inner = bare(frame)
-    if jt808_vendor.is_short(inner):
-        return _short(inner)
-    try:
-        return parted(unescape(inner))
-    except DecodeError as refused:
-        try:
-            return parted(inner)
-        except DecodeError:
-            raise refused from None
-
-
-def bare(frame: bytes) -> bytes:
-    """What stands between the delimiters."""
-    if not frame:
-        raise DecodeError("empty")
-    if len(frame) < 2 or frame[0] != DELIMITER or frame[-1] != DELIMITER:
-        raise DecodeError("framing", "a frame begins and ends with 7e")
-    return frame[1:-1]
-
-
-def unescape(inner: bytes) -> bytes:
-    """Undo 7D 01 and 7D 02. DecodeError `escape` for another byte after 7D, or a bare 7E."""
-    head, *pieces = inner.split(b"\x7d")
-    plain = bytearray(head)
-    for piece in pieces:
-        if piece[:1] not in (b"\x01", b"\x02"):
-            raise DecodeError("escape", f"7d is followed by {piece[:1].hex() or 'nothing'}")
-        plain += bytes([0x7C + piece[0]]) + piece[1:]
-    if DELIMITER in head or any(DELIMITER in piece for piece in pieces):
-        raise DecodeError("escape", "7e stands inside the frame")
-    return bytes(plain)
-
-
-def parted(content: bytes) -> tuple[Header, bytes]:
-    reader = Reader(content)
-    message, properties = reader.uint(2), reader.uint(2)
-    version = reader.uint(1) if properties & 0x4000 else None
-    device = reader.bcd(6 if version is None else 10)
-    header = Header(message, device, reader.uint(2), version)
-    if properties & 0x2000:
-        total, part = reader.uint(2), reader.uint(2)
-        header = Header(message, device, header.serial, version, total, part)
-    body = reader.take(reader.left - 1) if reader.left else b""
-    _checked(content, body, reader, properties)
-    return header, body
-
-
-def _checked(content: bytes, body: bytes, reader: Reader, properties: int) -> None:
-    said, length = reader.uint(1), properties & 0x03FF
-    if length != len(body):
-        raise DecodeError("length", f"the header says {length} bytes of body, {len(body)} came")
-    if said != (code := reduce(xor, content[:-1], 0)):
-        raise DecodeError("checksum", f"said {said:02x}, computed {code:02x}")
-    if properties & 0x1C00:
-        raise DecodeError("encrypted", f"method {properties >> 10 & 7}")
-
-
-def _short(inner: bytes) -> tuple[Header, bytes]:
-    """Padlocks of one maker count these messages with one byte, and the length from elsewhere."""
-    content = inner
-    if reduce(xor, content, 0):
-        content = unescape(inner)
-    if reduce(xor, content, 0) or len(content) < 13:
-        raise DecodeError("checksum", "of a message with a short header")
-    reader = Reader(content)
-    message = reader.uint(2)
-    reader.take(2)
-    return Header(message, reader.bcd(6), reader.uint(1), None), reader.data[reader.place : -1]
 
 
 # ---------------------------------------------------------------- bodies
@@ -175,17 +78,17 @@ def read(header: Header, body: bytes) -> Message:
 Body = tuple[str, list[Position], dict[str, Any]]
 
 
-def _location(reader: Reader, header: Header) -> Body:
+def _location(reader: Reader, _header: Header) -> Body:
     return "position", [location(reader.rest())], {}
 
 
-def _answered(reader: Reader, header: Header) -> Body:
+def _answered(reader: Reader, _header: Header) -> Body:
     """The answer to a question (0x0201) or to a control (0x0500): its serial number first."""
     reply = reader.uint(2)
     return "position", [location(reader.rest())], {"reply_to": reply}
 
 
-def _batch(reader: Reader, header: Header) -> Body:
+def _batch(reader: Reader, _header: Header) -> Body:
     """0x0704: type 0 is a normal batch, 1 what was kept where there was no network."""
     count, kind = reader.uint(2), reader.uint(1)
     positions = []
@@ -194,7 +97,7 @@ def _batch(reader: Reader, header: Header) -> Body:
     return "positions", positions, {"batch": "backfill" if kind == 1 else "normal"}
 
 
-def _run(reader: Reader, header: Header) -> Body:
+def _run(reader: Reader, _header: Header) -> Body:
     """0x0210 of some makers: locations one after the other, each with its length in a byte."""
     positions = []
     while reader.left:
@@ -213,19 +116,19 @@ def _registration(reader: Reader, header: Header) -> Body:
     return "registration", [], {"province": province, "city": city, "maker": ascii_text(maker)}
 
 
-def _reply(reader: Reader, header: Header) -> Body:
+def _reply(reader: Reader, _header: Header) -> Body:
     serial, message, result = reader.uint(2), reader.uint(2), reader.uint(1)
     return "reply", [], {"reply_to": serial, "reply_id": f"0x{message:04x}", "result": result}
 
 
-def _media(reader: Reader, header: Header) -> Body:
+def _media(reader: Reader, _header: Header) -> Body:
     """0x0801 since 2013: id 4, type 1, format 1, event 1, channel 1, location 28, then the picture."""
     media, kind = reader.uint(4), reader.uint(1)
     reader.take(3)
     return "media", [location(reader.take(28))], {"media_id": media, "media_type": kind}
 
 
-def _media_list(reader: Reader, header: Header) -> Body:
+def _media_list(reader: Reader, _header: Header) -> Body:
     """0x0802: the answered serial, a count, and for each id 4, type 1, channel 1, event 1, location 28."""
     reply, count = reader.uint(2), reader.uint(2)
     positions = []
@@ -235,15 +138,16 @@ def _media_list(reader: Reader, header: Header) -> Body:
     return "media_list", positions, {"reply_to": reply}
 
 
-def _passed_through(reader: Reader, header: Header) -> Body:
+def _passed_through(reader: Reader, _header: Header) -> Body:
     """0x0900: a type, and whatever the maker likes. One layout with a place in it is known."""
     kind = reader.uint(1)
     found = jt808_vendor.diagnosis(reader) if kind == 0xF0 else None
-    return "data", [found] if found else [], {"data_type": f"0x{kind:02x}"}
+    fields = {"data_type": f"0x{kind:02x}"}
+    return ("position", [found], fields) if found else ("data", [], fields)
 
 
 def _padlock(reader: Reader, header: Header) -> Body:
-    return "position", [jt808_vendor.padlock(reader, blind=header.message == 0x5502)], {}
+    return "position", [jt808_vendor.padlock(reader, stored=header.message == 0x5502)], {}
 
 
 READ: dict[int, Callable[[Reader, Header], Body]] = {
@@ -292,7 +196,7 @@ class Session:
         if header.total <= 1:
             return [read(header, body)]
         whole = self._joined(header, body)
-        return [read(header, body) if whole is None else read(_undivided(header), whole)]
+        return [read(header, body) if whole is None else read(replace(header, total=1, part=1), whole)]
 
     def _joined(self, header: Header, body: bytes) -> bytes | None:
         if not 1 <= header.part <= header.total <= MAX_PARTS:
@@ -308,7 +212,3 @@ class Session:
         if sum(map(len, parts.values())) > LIMIT:
             raise DecodeError("length", "a divided message over 64 kB")
         return b"".join(parts[number] for number in sorted(parts))
-
-
-def _undivided(header: Header) -> Header:
-    return Header(header.message, header.device, header.serial, header.version)

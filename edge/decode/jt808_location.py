@@ -17,7 +17,7 @@ from edge.decode.base import KMH, DecodeError, Position, Reader, bcd_moment, fla
 GMT_PLUS_8 = 8
 Value = dict[str, Any]
 
-ALARMS = {
+ALARMS = {  # as in 2013; 2019 gives meaning to 15, 16 and 17, which makers had used before
     0: "sos",
     1: "overspeed",
     2: "fatigue",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from edge.decode.base import KNOT, DecodeError, Position, Reader, bcd_moment
+from edge.decode.jt808_location import GMT_PLUS_8, coordinate
 
 SHORT = (b"\x55\x01", b"\x55\x02")
-CHINA = 8
 SAMPLE = 12
 
 
@@ -25,7 +25,7 @@ def fields(message: int, body: bytes) -> dict[str, Any]:
     return {"samples": len(body) // SAMPLE} if message == 0x2070 else {}
 
 
-def padlock(reader: Reader, *, blind: bool) -> Position:
+def padlock(reader: Reader, *, stored: bool) -> Position:
     """day, month, year, hour, minute, second | ddmm.mmmm | dddmm.mmmm, flags | speed (knots) | course / 2 | ...
 
     All BCD but course. Flags: 1 fixed, 2 north, 4 east.
@@ -46,8 +46,8 @@ def padlock(reader: Reader, *, blind: bool) -> Position:
         lon if bits & 4 else -lon,
         speed,
         float(course),
-        valid=not blind and bool(bits & 1),
-        fields={"signal": reader.uint(1), "satellites": reader.uint(1)},
+        valid=bool(bits & 1),
+        fields={"signal": reader.uint(1), "satellites": reader.uint(1), "stored": stored},
     )
 
 
@@ -56,7 +56,7 @@ def diagnosis(reader: Reader) -> Position | None:
 
     Subtypes: 1 has readings of id 2, length 1, value; 3 has events of id 1, length 1, value. Others have no place.
     """
-    at = bcd_moment(reader.bcd(6), CHINA)
+    at = bcd_moment(reader.bcd(6), GMT_PLUS_8)
     stored = reader.uint(1)
     reader.take(1)
     wide = {1: 2, 3: 1}.get(reader.uint(1))
@@ -66,7 +66,6 @@ def diagnosis(reader: Reader) -> Position | None:
         reader.take(wide)
         reader.take(reader.uint(1))
     status = reader.uint(4)
-    lat, lon = reader.uint(4) / 1e6, reader.uint(4) / 1e6
-    lat, lon = (-lat if status & 4 else lat), (-lon if status & 8 else lon)
+    lat, lon = coordinate(reader, status & 4), coordinate(reader, status & 8)
     told = {"ignition": bool(status & 1), "stored": bool(stored)}
     return Position(at, lat, lon, valid=bool(status & 2), fields=told)
