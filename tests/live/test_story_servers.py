@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import started
 from tests.live.servers import InfluxDB, Kafka, Mosquitto, PostgreSQL
 from tests.story.day import Day, assert_same, make_day
 from tests.story.stack import Agent, Stack
@@ -21,14 +22,20 @@ def day(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 
 @pytest.fixture
+def own_kafka() -> Iterator[Kafka]:
+    """Not the shared one: our topics have fixed names, and other tests make them in other shapes."""
+    yield from started(Kafka())
+
+
+@pytest.fixture
 def stack(
-    day: Day, tmp_path: Path, mosquitto: Mosquitto, kafka: Kafka, influxdb: InfluxDB, postgres: PostgreSQL
+    day: Day, tmp_path: Path, mosquitto: Mosquitto, own_kafka: Kafka, influxdb: InfluxDB, postgres: PostgreSQL
 ) -> Iterator[Stack]:
     environment = {
         "VEDETTE_DATA_DIR": str(tmp_path),
         "VEDETTE_MQTT_PORT": str(mosquitto.port),
         "VEDETTE_LOG_ENGINE": "kafka",
-        "VEDETTE_LOG_URL": f"kafka://{kafka.bootstrap}",
+        "VEDETTE_LOG_URL": f"kafka://{own_kafka.bootstrap}",
         "VEDETTE_LOG_RECEIPT_DELAY_S": "0",
         "VEDETTE_STORE_ENGINE": "influxdb",
         "VEDETTE_STORE_URL": influxdb.url,
