@@ -6,6 +6,7 @@ Partitions: positions, frames and readings have `log.partitions`, the others one
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import nats
@@ -24,6 +25,7 @@ SINGLE = (wire.DEVICES, wire.SIGNALS, wire.ALARMS, wire.QUARANTINE)
 MAX_RECORD = wire.MAX_PAYLOAD + 65_536
 """Bytes of the largest record: a full MQTT payload and the names the bridge adds."""
 PATIENCE_S = 5.0
+SPREADING_S = 0.1
 
 
 def partitions(topic: str, log: Log) -> int:
@@ -126,12 +128,22 @@ async def _ensure_kafka(log: Log) -> None:
     try:
         await admin.start()
         await _create(admin, log)
-        for description in await admin.describe_topics([*SPREAD, *SINGLE]):
+        for description in await _described(admin, log):
             _check(description, log)
     except (KafkaError, OSError) as error:
         raise NotConnected(f"log {log.url}: {error or type(error).__name__}") from error
     finally:
         await admin.close()
+
+
+async def _described(admin: AIOKafkaAdminClient, log: Log) -> list[dict[str, object]]:
+    """The topics as the broker knows them; one just made shows no partitions until the news of it has spread."""
+    for _ in range(int(PATIENCE_S / SPREADING_S)):
+        found: list[dict[str, object]] = await admin.describe_topics([*SPREAD, *SINGLE])
+        if all(description["partitions"] for description in found):
+            return found
+        await asyncio.sleep(SPREADING_S)
+    raise NotConnected(f"log {log.url}: topics were made but have no partitions yet")
 
 
 async def _create(admin: AIOKafkaAdminClient, log: Log) -> None:
