@@ -100,7 +100,7 @@ class VisionStage:
         frames = [frame for seen in outcomes for frame in seen.frames]
         if frames:
             self._sinks.store.write_frames(frames)
-            newest = {frame.camera: frame.received for frame in frames}
+            newest = {frame.camera: min(frame.at, frame.received) for frame in frames}
             rows = [{"device": camera, "frame_scored": at} for camera, at in newest.items()]
             self._sinks.book.report_devices(rows)
 
