@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.message import SECOND, PositionBatch
-from pipeline.rules.crossing import transitions
 from pipeline.rules.ellipsoid import metres
 from pipeline.rules.fences import Fence, load_fences
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.geofence import FenceRule, Geofence, On, State
 from pipeline.rules.head import Scope
+from pipeline.rules.transitions import transitions
 from pipeline.trackfile import read_columns
 from tests.moving import T0, F, batch_of, brief, head, run
 

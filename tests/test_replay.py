@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from pipeline.message import SECOND, Fix
 from pipeline.replay import Outcome, changes, replay, replay_batch
 from pipeline.rules.config import RuleSet, load
-from pipeline.rules.crossing import transitions
 from pipeline.rules.fences import load_fences
 from pipeline.rules.fleet import Fleet
+from pipeline.rules.transitions import transitions
 from pipeline.trackfile import read_columns
 from pipeline.wire import parse_rfc3339, rfc3339
 from tests.commandline import vedette

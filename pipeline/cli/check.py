@@ -15,6 +15,7 @@ from pipeline.ports import UserError
 from pipeline.rules.config import RuleSet, inspect
 from pipeline.rules.fences import datum_doubt, inspect_fences
 from pipeline.rules.fleet import Fleet, load_fleet
+from pipeline.rules.shapes import Reading
 from pipeline.rules.tables import Finding
 from pipeline.settings import Settings
 from pipeline.telemetry.clean import Limits
@@ -123,10 +124,11 @@ def check_rules(path: Path) -> tuple[RuleSet, str, list[Finding]]:
     return rules, f"rules {path}: {len(rules.specs)} rules, {fences} fences, version {rules.version}", findings
 
 
-def check_fences(path: Path) -> tuple[str, list[Finding]]:
-    fences, errors = inspect_fences(path)
+def check_fences(path: Path, how: Reading | None = None) -> tuple[str, list[Finding]]:
+    how = how or Reading()
+    fences, errors = inspect_fences(path, how=how)
     findings = [Finding(str(path), 0, "", e.where.partition(": ")[2], e.reason, e.fix) for e in errors]
-    doubt = datum_doubt(fences)
+    doubt = None if how.datum else datum_doubt(fences)
     if doubt:
         findings.append(Finding(str(path), 0, "", "", *doubt, level="warning"))
     return f"fences {path}: {len(fences)} fences", findings

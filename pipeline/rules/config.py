@@ -8,6 +8,7 @@ rules.toml ─► tables (spec.KINDS) ─► RuleSet ─► telemetry(fleet)   o
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
 from pipeline.rules import geofence, sighting, silence, speed
 from pipeline.rules.fences import Fence, datum_doubt, load_fences
+from pipeline.rules.firm import Edge
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import Head, Scope
 from pipeline.rules.shapes import FenceError, Reading
@@ -54,11 +56,12 @@ class RuleSet:
         return digest(*sorted(self.versions.items()))[:8]
 
     def telemetry(self, fleet: Fleet | None = None) -> list[tuple[Any, type[Any]]]:
-        """Rules over `Moves`, each with the type of its state. All geofences are one rule with one index."""
+        """Rules over `Moves`, each with the type of its state. Geofences with alike edges are one rule."""
         rules: list[tuple[Any, type[Any]]] = []
-        fenced = [self._fence_rule(spec, fleet) for spec in self._of(GeofenceSpec)]
-        if fenced:
-            rules.append((geofence.Geofence(fenced), geofence.State))
+        fenced: dict[Edge, list[geofence.FenceRule]] = defaultdict(list)
+        for spec in self._of(GeofenceSpec):
+            fenced[_edge(spec)].append(self._fence_rule(spec, fleet))
+        rules += [(geofence.Geofence(alike, edge), geofence.State) for edge, alike in fenced.items()]
         for fast in self._of(SpeedSpec):
             rules.append((speed.Speed(self._head(fast, fleet), _speed_limit(fast)), speed.State))
         for quiet in self._of(SilenceSpec):
@@ -125,6 +128,10 @@ class RuleSet:
 
 def _micros(seconds: float) -> int:
     return round(seconds * SECOND)
+
+
+def _edge(spec: GeofenceSpec) -> Edge:
+    return Edge(spec.hysteresis_m, _micros(spec.hysteresis_s), spec.accuracy)
 
 
 def _names(spec: Common) -> list[str]:

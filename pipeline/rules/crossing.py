@@ -6,23 +6,26 @@ before of the same unit does Python look at sets. A unit that was never seen was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.message import PositionBatch
-from pipeline.rules.fences import Fence, FenceIndex
-from pipeline.rules.moves import Moves, arrange, grown, no_slots
+from pipeline.rules.fences import FenceIndex
+from pipeline.rules.moves import Moves, grown
 
 
 class Places(msgspec.Struct):
-    """State: the signature of each slot's newest fix, and since when a unit is in which fences (by key)."""
+    """State: the signature of each slot's newest fix, and since when a unit is in which fences (by key).
+
+    `pending` is for `firm` only: since when fixes say that the unit has entered, or left, not believed yet.
+    """
 
     signature: np.ndarray
     inside: dict[str, dict[str, int]]
+    pending: dict[str, dict[str, int]] = {}
 
 
 class Crossing(NamedTuple):
@@ -44,17 +47,17 @@ def crossings(index: FenceIndex, places: Places, moves: Moves) -> list[Crossing]
     if not len(moves):
         return []
     rows, fences = index.within(moves.column("lat"), moves.column("lon"))
-    changed = _changed(places, moves, index.signatures(len(moves), rows, fences))
-    firsts = np.searchsorted(rows, changed).tolist()
-    lasts = np.searchsorted(rows, changed, side="right").tolist()
+    news = changed(places, moves, index.signatures(len(moves), rows, fences))
+    firsts = np.searchsorted(rows, news).tolist()
+    lasts = np.searchsorted(rows, news, side="right").tolist()
     found: list[Crossing] = []
-    for row, first, last in zip(changed.tolist(), firsts, lasts, strict=True):
+    for row, first, last in zip(news.tolist(), firsts, lasts, strict=True):
         now = {index.fences[i].key for i in fences[first:last].tolist()}
         found += _difference(places, moves, row, now)
     return found
 
 
-def _changed(places: Places, moves: Moves, signature: NDArray[np.uint64]) -> NDArray[np.intp]:
+def changed(places: Places, moves: Moves, signature: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Rows whose set of fences is another than at the unit's fix before."""
     places.signature = grown(places.signature, moves.slots, 0)
     before = np.empty_like(signature)
@@ -75,18 +78,3 @@ def _difference(places: Places, moves: Moves, row: int, now: set[str]) -> Iterat
         yield Crossing(row, unit, key, True, at)
     if not inside:
         del places.inside[unit]
-
-
-def transitions(fences: Sequence[Fence], batches: Iterable[PositionBatch]) -> list[tuple[str, str, str, int]]:
-    """Every (unit, fence id, "enter" or "exit", at) of the batches, with hysteresis, dwell and accuracy off.
-
-    Ordered by batch, then by unit and event time. Late fixes are passed over, as the rules do.
-    """
-    index, slots, places = FenceIndex(fences), no_slots(), no_places()
-    ids = {fence.key: fence.id for fence in fences}
-    found: list[tuple[str, str, str, int]] = []
-    for batch in batches:
-        moves = arrange(slots, batch)
-        for c in crossings(index, places, moves):
-            found.append((c.unit, ids[c.fence], "enter" if c.entered else "exit", int(moves.at[c.row])))
-    return found

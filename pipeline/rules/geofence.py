@@ -3,6 +3,9 @@
 on = "enter"   the alarm stands from entering to leaving; a unit first seen inside has entered
 on = "exit"    from leaving to coming back; a unit first seen outside has not left
 on = "dwell"   from the first fix inside at or after entering + dwell to leaving; starts at entering
+
+With an `Edge` (see `firm`), entering and leaving are those that are sure: the episode of a forbidden or obligatory
+fence begins at the fix that settles it, a dwell counts from the first fix that said so.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import msgspec
 import numpy as np
 
 from pipeline.message import Change, Signal
-from pipeline.rules.crossing import Crossing, Places, crossings, no_places
-from pipeline.rules.fences import Fence, FenceIndex
+from pipeline.rules.crossing import Crossing, Places, no_places
+from pipeline.rules.fences import Fence
+from pipeline.rules.firm import Edge
 from pipeline.rules.head import Head, spell, spell_s
 from pipeline.rules.moves import NEVER, Moves, grown
+from pipeline.rules.transitions import Crosser
 
 On = Literal["enter", "exit", "dwell"]
 NOT_DUE = 1 << 62
@@ -54,12 +59,12 @@ class State(msgspec.Struct):
 
 
 class Geofence:
-    """All fence rules of a set over one index. Satisfies `pipeline.ports.Rule` for `Moves`."""
+    """All fence rules of a set with one `edge`, over one index. Satisfies `pipeline.ports.Rule` for `Moves`."""
 
-    def __init__(self, rules: Sequence[FenceRule]) -> None:
-        self.name = "geofence"
+    def __init__(self, rules: Sequence[FenceRule], edge: Edge | None = None) -> None:
+        self.name = f"geofence {edge}" if edge and not edge.plain else "geofence"
         fences = {fence.key: fence for rule in rules for fence in rule.fences}
-        self._index = FenceIndex(list(fences.values()))
+        self._crosser = Crosser(list(fences.values()), edge or Edge())
         self._watches: dict[str, list[Watch]] = defaultdict(list)
         for rule in rules:
             for fence in rule.fences:
@@ -72,7 +77,7 @@ class Geofence:
 
     def step(self, state: State, batch: Moves) -> tuple[State, list[Signal]]:
         signals: list[Signal] = []
-        for crossing in crossings(self._index, state.places, batch):
+        for crossing in self._crosser.step(state.places, batch):
             for watch in self._watches.get(crossing.fence, ()):
                 if watch.rule.head.scope.covers(crossing.unit):
                     signals += self._cross(state, batch, crossing, watch)
