@@ -75,7 +75,7 @@ class Bridge:
             await self._wait_for_news()
             for topic, payload, received in self._subscriber.drain(MOST):
                 self._intake.take(topic, payload, received)
-            flush = self._intake.flush(time.time_ns() // 1000)
+            flush = self._intake.flush(time.time_ns() // 1000, listening=self._subscriber.connected)
             await self._patience.insist(lambda records=flush.records: self._log.append(records))  # type: ignore[misc]
             self._promise(flush)
 

@@ -38,6 +38,13 @@ from pipeline.ports import InvalidMessage
 from pipeline.record import RAW_KEPT, Record, refusal_record
 
 STREAMS_KNOWN = 200_000
+ROWS = 5000
+"""Fixes or readings in one message, and rows in one record, at the most."""
+
+REPORTS = 500
+"""Devices in one record of signs of life."""
+
+WORDS = 500
 ASK_EVERY = 2 * SECOND
 FUTURE = 300 * SECOND
 """A promise about times that have not come yet is not believed: it would make its units look silent."""
@@ -87,7 +94,7 @@ class Intake:
 
     def __init__(self, *, partitions: int, batch_rows: int, max_payload: int) -> None:
         self._partitions = partitions
-        self._batch_rows = batch_rows
+        self._batch_rows = min(batch_rows, ROWS)
         self._max_payload = max_payload
         self._expected: OrderedDict[Source, int] = OrderedDict()
         self._asked: dict[Source, tuple[int, int]] = {}
@@ -110,20 +117,22 @@ class Intake:
                 )
             self._message(place[0], place[1], payload, received)
         except InvalidMessage as error:
-            self._refuse(Refusal(device, topic[:200], error.reason, error.detail, received, payload[:RAW_KEPT]))
+            detail, raw = printable(error.detail), payload[:RAW_KEPT]
+            self._refuse(Refusal(device, printable(topic[:200]), error.reason, detail, received, raw))
 
-    def flush(self, now: int) -> Flush:
-        """Everything taken since the last flush, as records in order; `now` is the bridge's clock."""
+    def flush(self, now: int, *, listening: bool = True) -> Flush:
+        """Everything taken since the last flush, as records in order; `now` is the bridge's clock.
+
+        A bridge that is not `listening` (no broker) gives no tick: it cannot know who is silent.
+        """
         records = [
             Record(wire.POSITIONS, partition, "", wire.encode_positions(columns.batch()))
             for partition, chunks in sorted(self._columns.items())
             for columns in chunks
         ]
         records += self._others
-        if now - self._reported >= REPORT_EVERY or now < self._reported:
-            reports = DeviceRecord(now, list(self._reports.values()))
-            records.append(Record(wire.DEVICES, 0, "", wire.pack(reports)))
-            self._reported, self._reports = now, {}
+        if listening and (now - self._reported >= REPORT_EVERY or now < self._reported):
+            records += self._signs_of_life(now)
         done = Flush(records, self._receipts)
         self._columns, self._others, self._receipts = {}, [], {}
         return done
@@ -131,20 +140,36 @@ class Intake:
     # -------------------------------------------------------------- one message
 
     def _message(self, device: str, kind: str, payload: bytes, received: int) -> None:
-        if len(payload) > self._max_payload:
-            raise InvalidMessage("too_large", f"{len(payload)} bytes, at most {self._max_payload} are taken")
-        envelope = _decode(payload, wire.Envelope, "envelope")
-        if envelope.v != wire.VERSION:
-            raise InvalidMessage("version", f"schema version {envelope.v}, this pipeline speaks {wire.VERSION}")
+        """A numbered message takes its number before it is judged: what is refused must not block its stream."""
+        envelope = self._envelope(payload)
         if envelope.device != device:
             raise InvalidMessage("device_mismatch", f"topic says {device!r}, payload says {envelope.device[:64]!r}")
         if kind == "status":
-            self._seen(device, received, _decode(bytes(envelope.body), Status, "status"))
+            self._check(envelope, payload)
+            self._seen(device, received, _printable(_decode(bytes(envelope.body), Status, "status")))
             return
         self._seen(device, received)
         source = Source(device, envelope.epoch)
         if self._next_of(source, envelope, received):
+            self._check(envelope, payload)
             self._body(source, envelope.seq, kind, bytes(envelope.body), received)
+
+    def _envelope(self, payload: bytes) -> wire.Envelope:
+        try:
+            envelope: wire.Envelope = _decode(payload, wire.Envelope, "envelope")
+        except InvalidMessage:
+            self._check_size(payload)
+            raise
+        return envelope
+
+    def _check(self, envelope: wire.Envelope, payload: bytes) -> None:
+        self._check_size(payload)
+        if envelope.v != wire.VERSION:
+            raise InvalidMessage("version", f"schema version {envelope.v}, this pipeline speaks {wire.VERSION}")
+
+    def _check_size(self, payload: bytes) -> None:
+        if len(payload) > self._max_payload:
+            raise InvalidMessage("too_large", f"{len(payload)} bytes, at most {self._max_payload} are taken")
 
     def _next_of(self, source: Source, envelope: wire.Envelope, received: int) -> bool:
         """Go-back-N: whether this is the number the stream needs next. Says so to the device otherwise."""
@@ -171,12 +196,16 @@ class Intake:
         asked = self._asked.get(source)
         if asked and asked[0] == expected and abs(received - asked[1]) < ASK_EVERY:
             return False
+        if len(self._asked) > STREAMS_KNOWN:
+            self._asked.clear()
         self._asked[source] = (expected, received)
         return True
 
     def _body(self, source: Source, seq: int, kind: str, body: bytes, received: int) -> None:
         if kind == "position":
-            self._positions(source, seq, _decode(body, Fixes, "position"), received)
+            fixes = _decode(body, Fixes, "position")
+            _check_count(len(fixes.fixes), "fixes")
+            self._positions(source, seq, fixes, received)
             return
         device, epoch = source.device, source.epoch
         partition = wire.partition_of(device, self._partitions)
@@ -184,14 +213,16 @@ class Intake:
             frame = FrameRecord(device, epoch, seq, received, _decode(body, Frame, "frame"))
             self._others.append(Record(wire.FRAMES, partition, device, wire.pack(frame)))
         else:
-            readings = ReadingRecord(device, epoch, seq, received, _decode(body, Readings, "reading").readings)
-            self._others.append(Record(wire.READINGS, partition, device, wire.pack(readings)))
+            readings = _decode(body, Readings, "reading").readings
+            _check_count(len(readings), "readings")
+            record = ReadingRecord(device, epoch, seq, received, readings)
+            self._others.append(Record(wire.READINGS, partition, device, wire.pack(record)))
 
     def _positions(self, source: Source, seq: int, body: Fixes, received: int) -> None:
         open_now: dict[int, Columns] = {}
         for fix in body.fixes:
             if not self._plain_name(fix.unit):
-                self._refuse_fix(source.device, fix, received)
+                self._refuse_fix(source.device, fix.unit, received)
                 continue
             partition = wire.partition_of(fix.unit, self._partitions)
             columns = open_now.get(partition)
@@ -220,15 +251,20 @@ class Intake:
 
     # -------------------------------------------------------------- by the way
 
+    def _signs_of_life(self, now: int) -> list[Record]:
+        reports, self._reports, self._reported = list(self._reports.values()), {}, now
+        pieces = [reports[i : i + REPORTS] for i in range(0, len(reports), REPORTS)] or [[]]
+        return [Record(wire.DEVICES, 0, "", wire.pack(DeviceRecord(now, piece))) for piece in pieces]
+
     def _seen(self, device: str, received: int, status: Status | None = None) -> None:
         before = self._reports.get(device)
         count = (before.messages if before else 0) + 1
         self._reports[device] = DeviceReport(device, received, count, status or (before.status if before else None))
 
-    def _refuse_fix(self, device: str, fix: Fix, received: int) -> None:
-        detail = f"unit {fix.unit[:64]!r}: up to 63 letters, digits and . _ : -, starting with a letter or digit"
-        topic = wire.topic(device, "position")
-        self._refuse(Refusal(device, topic, "unit_name", detail, received, msgspec.json.encode(fix)[:RAW_KEPT]))
+    def _refuse_fix(self, device: str, unit: str, received: int) -> None:
+        """Without its place: a unit that cannot be enrolled is not tracked, not even here."""
+        detail = f"unit {unit[:64]!r}: up to 63 letters, digits and . _ : -, starting with a letter or digit"
+        self._refuse(Refusal(device, wire.topic(device, "position"), "unit_name", detail, received))
 
     def _refuse(self, refusal: Refusal) -> None:
         self.refused += 1
@@ -240,3 +276,19 @@ def _decode(data: bytes, kind: type[Any], what: str) -> Any:
         return wire.decode(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidMessage("undecodable", f"{what}: {error}") from None
+
+
+def _check_count(count: int, what: str) -> None:
+    """A record must fit the log, whatever the encoding of the message was."""
+    if count > ROWS:
+        raise InvalidMessage("too_many", f"{count} {what} in one message, at most {ROWS} are taken")
+
+
+def _printable(status: Status) -> Status:
+    words = {name: printable(getattr(status, name)) for name in ("state", "detail", "version")}
+    return msgspec.structs.replace(status, **words)
+
+
+def printable(text: str) -> str:
+    """At most 500 characters, none that a database or a terminal could stumble over."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:WORDS])

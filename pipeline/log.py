@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -11,8 +12,21 @@ import faust
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 
+from pipeline import wire
+from pipeline.message import Refusal
 from pipeline.ports import NotConnected
-from pipeline.record import Record
+from pipeline.record import RAW_KEPT, Record, refusal_record
+
+logger = logging.getLogger(__name__)
+
+
+def fitting(record: Record) -> Record:
+    """The record, or a refusal in its place if no log will ever take it: repeating would block all behind it."""
+    if len(record.value) <= wire.MAX_RECORD:
+        return record
+    detail = f"a record of {len(record.value)} bytes does not fit the log, which takes {wire.MAX_RECORD}"
+    logger.error("%s-%d: %s", record.topic, record.partition, detail)
+    return refusal_record(Refusal(record.key, record.topic, "too_large", detail, 0, record.value[:RAW_KEPT]))
 
 
 class Log:
@@ -48,7 +62,7 @@ class Log:
 
     async def _lane(self, records: list[Record]) -> None:
         producer: Any = await self._app.maybe_start_producer()
-        for record in records:
+        for record in map(fitting, records):
             try:
                 await producer.send_and_wait(
                     record.topic, record.key.encode(), record.value, record.partition, None, None

@@ -33,6 +33,9 @@ KINDS: Final = ("position", "frame", "reading", "status")
 MAX_PAYLOAD: Final = 2 * 1024 * 1024
 """Bytes of one MQTT payload; the embedded broker disconnects a client that sends more."""
 
+MAX_RECORD: Final = MAX_PAYLOAD + 65_536 - 1024
+"""Bytes of one record on the log: a full payload and the names the bridge adds."""
+
 POSITIONS: Final = "positions"
 FRAMES: Final = "frames"
 READINGS: Final = "readings"

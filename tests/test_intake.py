@@ -88,10 +88,10 @@ def test_an_undecodable_body_is_quarantined_and_the_stream_goes_on() -> None:
         (b'{"device":"gps-1"}', "undecodable"),
         (b"[" * 3000, "undecodable"),
         (b"x" * 4097, "too_large"),
+        (b"{" * 4097, "too_large"),
         (envelope(1, fix(), device="gps-2"), "device_mismatch"),
         (envelope(1, fix(), base=2), "numbering"),
         (envelope(0, fix(), base=0), "numbering"),
-        (msgspec.json.encode({**msgspec.json.decode(envelope(1)), "v": 9}), "version"),
     ],
 )
 def test_bad_payloads_are_quarantined_with_their_bytes(payload: bytes, reason: str) -> None:
@@ -124,6 +124,47 @@ def test_until_becomes_a_tick_in_every_partition() -> None:
     flush = send(intake(), envelope(1, fix(), until=NOW + 5))
     ticks = [wire.decode_positions(r.value).ticks for r in flush.records if r.topic == wire.POSITIONS]
     assert ticks == [(("gps-1", NOW + 5),)] * 2
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (msgspec.json.encode({**msgspec.json.decode(envelope(1, fix())), "v": 9}), "version"),
+        (envelope(1, *[fix()] * 200), "too_large"),
+        (wire.encode_envelope("gps-1", 7, 1, 1, wire.encode_body(Fixes([fix()] * 5001))), "too_many"),
+    ],
+)
+def test_a_numbered_message_that_is_refused_does_not_block_its_stream(payload: bytes, reason: str) -> None:
+    box = intake() if reason != "too_many" else Intake(partitions=2, batch_rows=4, max_payload=2**21)
+    flush = send(box, payload, envelope(2, fix()))
+    assert refusals(flush) == [reason]
+    assert rows(flush) == [("bus-1", 2)]
+    assert flush.receipts == {Source("gps-1", 7): Receipt(7, 2)}
+
+
+def test_what_a_database_would_stumble_over_is_replaced() -> None:
+    body = wire.encode_body(Status(state="x\0y", detail="\x1b[2J"))
+    status = wire.encode_envelope("gps-1", 7, 0, 1, body)
+    bad = wire.encode_envelope("gps-1", 7, 1, 1, b'{"a\\u0000b":1}')
+    box = intake()
+    box.take("vedette/v1/gps-1/position", bad, NOW)
+    flush = send(box, status, topic="vedette/v1/gps-1/status")
+    report = wire.unpack_devices(next(r.value for r in flush.records if r.topic == wire.DEVICES)).reports[0]
+    assert report.status is not None
+    kept = wire.unpack_refusal(next(r.value for r in flush.records if r.topic == wire.QUARANTINE))
+    assert (report.status.state + report.status.detail + kept.detail).isprintable()
+
+
+def test_a_unit_that_cannot_be_enrolled_leaves_no_place_behind() -> None:
+    flush = send(intake(), envelope(1, fix("Ivan Petrov")))
+    kept = wire.unpack_refusal(next(r.value for r in flush.records if r.topic == wire.QUARANTINE))
+    assert (kept.raw, "30.2" in kept.detail) == (b"", False)
+
+
+def test_a_bridge_without_a_broker_gives_no_tick() -> None:
+    box = intake()
+    assert box.flush(NOW, listening=False).records == []
+    assert len(box.flush(NOW).records) == 1
 
 
 def test_a_promise_about_the_future_is_no_tick() -> None:
