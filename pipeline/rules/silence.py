@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from pipeline.message import Change, DeviceRecord, DeviceReport, Signal
+from pipeline.message import SECOND, Change, DeviceRecord, DeviceReport, Signal
 from pipeline.rules.head import Head, spell_s
 from pipeline.rules.moves import NEVER, Moves, grown
 from pipeline.wire import rfc3339
 
 NOT_DUE = 1 << 62
+PAUSE = 10 * SECOND
+"""Ticks come every second. After a longer pause nobody listened, so no device is judged until a limit later."""
+
 NOBODY = -1
 """Device code of a slot that never had a fix."""
 
@@ -150,11 +153,16 @@ def _last(state: UnitState, slot: int) -> Last:
 
 
 class DeviceState(msgspec.Struct):
-    """The last sign of life by device, what state it named, and which silences have begun."""
+    """The last sign of life by device, what state it named, and which silences have begun.
+
+    `now` is the newest tick, `since` the tick from which the bridge has listened without a pause.
+    """
 
     last: dict[str, int]
     said: dict[str, str]
     open: dict[str, int]
+    now: int = 0
+    since: int = 0
 
 
 class DeviceSilence:
@@ -169,6 +177,9 @@ class DeviceSilence:
 
     def step(self, state: DeviceState, batch: DeviceRecord) -> tuple[DeviceState, list[Signal]]:
         signals: list[Signal] = []
+        if abs(batch.now - state.now) > PAUSE:
+            state.since = batch.now
+        state.now = batch.now
         for report in sorted(batch.reports, key=lambda r: (r.received, r.device)):
             if self._head.scope.covers(report.device):
                 signals += self._hear(state, report)
@@ -178,8 +189,9 @@ class DeviceSilence:
     def tick(self, state: DeviceState, watermark: int) -> tuple[DeviceState, list[Signal]]:
         signals: list[Signal] = []
         for device, last in sorted(state.last.items()):
-            if device not in state.open and watermark - last > self._limit:
-                state.open[device] = last + self._limit
+            heard = max(last, state.since)
+            if device not in state.open and watermark - heard > self._limit:
+                state.open[device] = heard + self._limit
                 signals.append(self._began(state, device))
         return state, signals
 
@@ -197,10 +209,10 @@ class DeviceSilence:
 
     def _quiet_before(self, state: DeviceState, device: str, at: int) -> tuple[DeviceState, list[Signal]]:
         """A gap that no tick has told of yet."""
-        last = state.last.get(device, at)
-        if device in state.open or at - last <= self._limit:
+        heard = max(state.last.get(device, at), state.since)
+        if device in state.open or at - heard <= self._limit:
             return state, []
-        state.open[device] = last + self._limit
+        state.open[device] = heard + self._limit
         return state, [self._began(state, device)]
 
     def _began(self, state: DeviceState, device: str) -> Signal:
@@ -209,8 +221,8 @@ class DeviceSilence:
         return self._head.signal(
             Change.BEGAN,
             device,
-            at=last + self._limit,
-            start=last + self._limit,
+            at=state.open[device],
+            start=state.open[device],
             reason=f"device {device} has given no sign of life for {spell_s(self._limit)} "
             f"since {rfc3339(last)}{said}",
             last=last,
