@@ -38,7 +38,7 @@ SCALES = {
         probes=300,
     ),
 }
-"""`small` takes one or two minutes for everything, `full` about ten."""
+"""`small` takes some three minutes for everything, `full` a quarter of an hour."""
 
 
 def silent(_text: str) -> None:

@@ -28,7 +28,7 @@ INFLUX = "VEDETTE_BENCH_INFLUX"
     type=click.Choice(["small", "full"]),
     default="small",
     show_default=True,
-    help="small: two or three minutes for everything; full: the design's own sizes, a quarter of an hour.",
+    help="small: some three minutes for everything; full: the design's own sizes, a quarter of an hour.",
 )
 @click.option("--influx", metavar="URL", envvar=f"{INFLUX}_URL", help="Measure InfluxDB 2 as well.")
 @click.option("--kafka", metavar="HOST:PORT", envvar="VEDETTE_BENCH_KAFKA", help="Measure Apache Kafka as well.")
