@@ -287,9 +287,12 @@ def test_a_client_that_stops_reading_is_dropped_and_misses_nothing_when_it_retur
             assert cut_off(address) == 1
             heard += [int(number) for number, kind, _ in stream if kind == "alarm"]
         assert 0 < len(heard) < 30_000, "it was dropped in the middle"
-        with listening(address, {"Last-Event-ID": str(heard[-1])}) as stream:
-            next(stream)
-            heard += [int(next(stream)[0]) for _ in range(30_000 - len(heard))]
+        while heard[-1] < 30_000:  # on a busy machine it may be cut off again on its way
+            with listening(address, {"Last-Event-ID": str(heard[-1])}) as stream:
+                for number, kind, _ in stream:
+                    heard += [int(number)] if kind == "alarm" else []
+                    if heard[-1] == 30_000:
+                        break
         assert heard == list(range(1, 30_001))
 
 

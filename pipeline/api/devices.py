@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from pipeline.api.desk import Desk
-from pipeline.api.health import DeviceHealth, Health, judge
+from pipeline.api.health import DEVICE_STATES, DeviceHealth, Health, judge
 from pipeline.api.problems import Problem
 from pipeline.api.shapes import Time, maybe_time
 from pipeline.api.stream import Tail
@@ -21,7 +21,7 @@ BLOB_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class DeviceOut(BaseModel):
-    """A device: `state` is ok, silent, lost or blind, with the reason; ages in seconds, null for never."""
+    """A device: `state` is ok, ailing, silent, blind or lost, with the reason; ages in seconds, null for never."""
 
     device: str
     state: str
@@ -151,5 +151,5 @@ def _health_body(health: Health) -> dict[str, Any]:
             {"part": p.part, "instance": p.instance, "ok": p.ok, "why": p.why, "beaten": maybe_time(p.beaten)}
             for p in health.parts
         ],
-        "devices": {state: health.count(state) for state in ("ok", "silent", "lost", "blind")},
+        "devices": {state: health.count(state) for state in reversed(DEVICE_STATES)},
     }

@@ -1,7 +1,8 @@
 """Does the system see? One judgement for /healthz, the metrics and the console's header.
 
 A part that has not beaten lately, or says itself that it is in trouble, is blind; so is this server when it cannot
-read the alarm book. A device is judged by its own signs: a camera by the age of its last *scored* frame alone.
+read the alarm book. A device is judged by its own signs: a camera by the age of its last *scored* frame, and any
+device by the trouble it reports: a camera that has never delivered a frame has none to be old.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ PARTS = ("bridge", "worker-telemetry", "worker-vision", "worker-alarms")
 
 DEVICE_SILENT_S = 60.0
 FRAME_STALE_S = 60.0
+DEVICE_STATES = ("lost", "blind", "silent", "ailing", "ok")
+"""Worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class PartHealth:
 
 @dataclass(frozen=True, slots=True)
 class DeviceHealth:
-    """One device. `state` is ok, silent, lost or blind; ages in seconds, None for never."""
+    """One device. `state` is one of DEVICE_STATES; ages in seconds, None for never."""
 
     device: str
     state: str
@@ -107,6 +110,8 @@ def _device_state(row: dict[str, Any], heard: float | None, scored: float | None
         return "silent", "never heard" if heard is None else f"not heard for {_for(heard)}"
     if scored is not None and scored > FRAME_STALE_S:
         return "blind", f"no fresh frame scored for {_for(scored)}"
+    if row.get("detail"):
+        return "ailing", "it reports trouble itself"
     return "ok", ""
 
 

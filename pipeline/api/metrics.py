@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.api.desk import Desk
 from pipeline.api.devices import look
-from pipeline.api.health import Health
+from pipeline.api.health import DEVICE_STATES, Health
 from pipeline.api.stream import Tail
 from pipeline.message import SECOND
 
@@ -100,7 +100,7 @@ def _flat(row: dict[str, Any], topic: str = "") -> Iterator[tuple[str, str, floa
 
 def _devices(health: Health) -> Iterator[Metric]:
     states = GaugeMetricFamily("vedette_devices", "Devices by state.", labels=["state"])
-    for state in ("ok", "silent", "lost", "blind"):
+    for state in reversed(DEVICE_STATES):
         states.add_metric([state], health.count(state))
     heard = GaugeMetricFamily("vedette_device_heard_age_seconds", "Since the last sign of life.", labels=["device"])
     scored = GaugeMetricFamily(

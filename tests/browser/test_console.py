@@ -170,6 +170,30 @@ def test_the_keyboard_is_enough(page: Page, console: Console) -> None:
     expect(page.locator(".detail")).to_be_hidden()
 
 
+def test_a_press_acts_on_the_alarm_that_is_shown_however_fast_the_choice_moved(
+    page: Page, console: Console
+) -> None:
+    console.book.apply([console.word(f"swift-{n}", reason=f"swift {n}") for n in range(12)])
+    ready(opened(page, console))
+    page.keyboard.press("/")
+    page.keyboard.type("swift")
+    expect(row(page, "entered depot")).to_have_count(0)
+    row(page, "swift").first.click()
+    for _ in range(9):
+        page.keyboard.press("ArrowDown")
+    chosen = page.locator(".ag-center-cols-container .ag-row-selected .what b")
+    expect(chosen).to_have_count(1)
+    expect(page.locator(".detail .reason")).to_have_text(chosen.inner_text())
+    page.wait_for_timeout(300)
+    assert page.locator(".detail .reason").inner_text() == chosen.inner_text(), (
+        "the choice does not go back and forth"
+    )
+    page.keyboard.press("a")
+    expect(page.locator(".history")).to_contain_text("Acknowledged · anna")
+    swift = {a.reason: a.state for a in console.book.alarms(limit=5000) if a.reason.startswith("swift")}
+    assert [reason for reason, state in swift.items() if state == "acknowledged"] == [chosen.inner_text()]
+
+
 def test_older_alarms_are_loaded_on_demand(page: Page, console: Console) -> None:
     console.book.apply([console.word(f"many-{n}") for n in range(620)])
     ready(opened(page, console))

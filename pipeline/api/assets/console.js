@@ -60,6 +60,12 @@ vedette.cells = {
 
 setInterval(() => vedette.grid?.isDestroyed() === false && vedette.grid.refreshCells({ columns: ["at"], force: true }), 1000);
 
+// One event for a choice: of the row that is selected now, not of the one that no longer is.
+vedette.chosen = ({ api }) => {
+  const [row] = api.getSelectedNodes();
+  if (row) emitEvent("chosen", row.data.id);
+};
+
 // Rows move when alarms come; the focus is to stay with the chosen alarm and not with its place in the list.
 vedette.keepFocus = ({ api }) => {
   const focused = api.getFocusedCell(), [chosen] = api.getSelectedNodes();

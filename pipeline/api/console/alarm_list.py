@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
-from nicegui.events import GenericEventArguments
 
 from pipeline.api.console import words
 from pipeline.api.console.rows import row
@@ -60,6 +59,7 @@ GRID: dict[str, Any] = {
         "done": "data.state == 'resolved'",
     },
     "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+    ":onSelectionChanged": "vedette.chosen",
     ":onGridReady": "p => { vedette.grid = p.api; }",
     ":onRowDataUpdated": "vedette.keepFocus",
     ":onCellFocused": "p => p.api.getDisplayedRowAtIndex(p.rowIndex)?.setSelected(true, true)",
@@ -71,16 +71,14 @@ GRID: dict[str, Any] = {
 
 
 class AlarmList:
-    """The list with its filters. `chosen` is called with the id of the alarm that a person selects."""
+    """The list with its filters. The browser emits `chosen` with the id of the alarm that a person selects."""
 
-    def __init__(self, desk: Desk, chosen: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._chosen = chosen
         self._alarms: dict[str, Alarm] = {}
         with ui.element("section").classes("list").props(f'aria-label="{words.ALARMS}"'):
             self._controls()
             self.grid = ui.aggrid(GRID).classes("grid")
-            self.grid.on("rowSelected", self._selected, args=["rowId", "source", "value"])
             with ui.element("div").classes("foot"):
                 self._count = ui.label().props('role="status"')
                 self._older = ui.button(words.OLDER, on_click=self.older, color=None)
@@ -101,7 +99,7 @@ class AlarmList:
     async def load(self) -> list[Alarm]:
         """The newest alarms; returns those that are shown."""
         await self.older()
-        self._apply_filter(words.OPEN)
+        self._apply_filter(str(self._filter.value))
         return list(self._alarms.values())
 
     async def older(self) -> None:
@@ -131,8 +129,3 @@ class AlarmList:
     def _show_count(self) -> None:
         waiting = sum(a.acknowledged_by is None and a.state != "resolved" for a in self._alarms.values())
         self._count.set_text(f"{len(self._alarms):,} loaded · {waiting:,} {words.UNNOTICED}")
-
-    async def _selected(self, event: GenericEventArguments) -> None:
-        nodes = event.args
-        if nodes.get("rowId"):
-            await self._chosen(nodes["rowId"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nicegui import background_tasks, ui
+import asyncio
+
+from nicegui import Client, background_tasks, ui
 
 from pipeline.api.console.alarm_list import AlarmList
 from pipeline.api.console.detail import Detail
@@ -13,8 +15,9 @@ from pipeline.api.console.place import Place
 from pipeline.api.console.rows import place
 from pipeline.api.stream import Listener, News
 from pipeline.message import Alarm
-from pipeline.ports import UserError
+from pipeline.ports import NotConnected, Retryable, UserError
 
+AGAIN_S = 2.0
 BURST = 300
 """Pieces of news shown in one go, when many come at once."""
 
@@ -28,25 +31,33 @@ class AlarmsPage:
         self._user = user
         self._shown = ""
         with page(outlook, "/"), ui.element("div").classes("alarms-page") as self._layout:
-            self._list = AlarmList(self._desk, self.choose)
+            self._list = AlarmList(self._desk)
             with ui.element("section").classes("stage"):
                 self._picture = Picture()
                 self._place = Place(follow=True)
             self._detail = Detail(self.act, self.back)
         ui.on("place", lambda e: self._list.select(e.args))
+        ui.on("chosen", lambda e: self.choose(e.args))
 
     async def start(self) -> None:
         """Fill the list, start the map, then follow the book until the page is closed."""
         client = self._layout.client
         await client.connected()
-        with self._layout, self._outlook.tail.listening() as listener:
-            alarms = await self._list.load()
+        with self._layout:
             await self._place.start()
+            while not client.is_deleted:
+                try:
+                    await self._live(client)
+                except (NotConnected, Retryable):  # the header says so meanwhile
+                    await asyncio.sleep(AGAIN_S)
+
+    async def _live(self, client: Client) -> None:
+        """Load, then follow; returns when the page is gone or did not keep up, and has to load anew."""
+        with self._outlook.tail.listening() as listener:
+            alarms = await self._list.load()
             self._place.show([place(alarm) for alarm in alarms])
             while not client.is_deleted and not listener.lost:
                 await self._follow(listener)
-            if not client.is_deleted:
-                ui.navigate.reload()
 
     async def _follow(self, listener: Listener) -> None:
         news = await listener.next(1.0)
@@ -72,13 +83,14 @@ class AlarmsPage:
         self._place.choose(place(alarm))
         await self._show(alarm)
 
-    async def act(self, action: str, note: str) -> None:
+    async def act(self, alarm_id: str, action: str, note: str) -> None:
         """A button was pressed. The book has the last word; what it refuses is said, and the panel shows it."""
         try:
-            await self._desk.call(self._desk.book.act, self._shown, action, by=self._user, note=note)
-        except UserError as error:
-            ui.notify(str(error), type="warning", position="top")
-        alarm = await self._desk.call(self._desk.book.alarm, self._shown)
+            await self._desk.call(self._desk.book.act, alarm_id, action, by=self._user, note=note)
+        except (UserError, NotConnected, Retryable) as error:
+            ui.notify(str(error), type="warning", position="bottom-left")
+            return
+        alarm = await self._desk.call(self._desk.book.alarm, alarm_id)
         if alarm:
             self._list.put([alarm])
             await self._show(alarm)
@@ -93,7 +105,9 @@ class AlarmsPage:
         self._list.grid.run_grid_method("deselectAll")
 
     async def _show(self, alarm: Alarm) -> None:
-        self._detail.show(alarm, await self._desk.call(self._desk.book.history, alarm.id))
+        history = await self._desk.call(self._desk.book.history, alarm.id)
+        if alarm.id == self._shown:  # by now another may have been chosen
+            self._detail.show(alarm, history)
 
 
 def _is_new(news: News) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from pipeline.api.console import words
 from pipeline.api.console.rows import severity, state_name
@@ -16,8 +17,11 @@ from pipeline.message import Alarm, AlarmEvent
 ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back"})
 """Evidence that stands elsewhere on the page."""
 
-Act = Callable[[str, str], Awaitable[None]]
-"""(action, note) of a person on the alarm that is shown."""
+Act = Callable[[str, str, str], Awaitable[None]]
+"""(alarm id, action, note) of a person."""
+
+PRESSED = "(event) => emit(event.currentTarget.dataset.alarm)"
+"""A press carries the alarm that stood on the person's screen, whatever the server shows there by now."""
 
 
 class Detail:
@@ -25,6 +29,7 @@ class Detail:
 
     def __init__(self, act: Act, back: Callable[[], None]) -> None:
         self._act = act
+        self._resolving = ""
         with ui.element("section").classes("detail").props('aria-label="Alarm"'):
             button = ui.button(words.BACK, icon="arrow_back", on_click=back, color=None)
             button.props('flat no-caps id="back"').classes("back plain")
@@ -59,15 +64,19 @@ class Detail:
             _section(words.EVIDENCE)
             _evidence(alarm.evidence)
         self._bar.set_visibility(True)
+        for button in (self._acknowledge, self._resolve):
+            button.props(f'data-alarm="{alarm.id}"')
         self._acknowledge.set_enabled(alarm.acknowledged_by is None and alarm.state != "resolved")
         self._resolve.set_enabled(alarm.acknowledged_by is not None and alarm.state != "resolved")
 
     def _buttons(self) -> None:
         self._bar = ui.element("div").classes("actions")
         with self._bar:
-            self._acknowledge = ui.button(words.ACKNOWLEDGE, icon="done", on_click=self._on_acknowledge, color=None)
+            self._acknowledge = ui.button(words.ACKNOWLEDGE, icon="done", color=None)
+            self._acknowledge.on("click", self._on_acknowledge, js_handler=PRESSED)
             self._acknowledge.props('unelevated no-caps id="acknowledge"').classes("primary")
-            self._resolve = ui.button(words.RESOLVE, icon="task_alt", on_click=self._open_dialog, color=None)
+            self._resolve = ui.button(words.RESOLVE, icon="task_alt", color=None)
+            self._resolve.on("click", self._open_dialog, js_handler=PRESSED)
             self._resolve.props('flat no-caps id="resolve"').classes("secondary")
 
     def _resolve_dialog(self) -> None:
@@ -81,16 +90,16 @@ class Detail:
                 done = ui.button(words.RESOLVE, on_click=self._on_resolve, color=None)
                 done.props('unelevated no-caps id="resolve-now"').classes("primary")
 
-    def _open_dialog(self) -> None:
+    def _open_dialog(self, event: GenericEventArguments) -> None:
+        self._resolving = str(event.args)
         self._dialog.open()
 
-    async def _on_acknowledge(self) -> None:
-        self._acknowledge.set_enabled(False)
-        await self._act("acknowledge", "")
+    async def _on_acknowledge(self, event: GenericEventArguments) -> None:
+        await self._act(str(event.args), "acknowledge", "")
 
     async def _on_resolve(self) -> None:
         self._dialog.close()
-        await self._act("resolve", str(self._note.value or "").strip())
+        await self._act(self._resolving, "resolve", str(self._note.value or "").strip())
         self._note.set_value("")
 
 

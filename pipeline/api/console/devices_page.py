@@ -10,7 +10,7 @@ from pipeline.api.console import words
 from pipeline.api.console.frame import page
 from pipeline.api.console.outlook import Outlook
 from pipeline.api.explain import duration
-from pipeline.api.health import DeviceHealth, PartHealth
+from pipeline.api.health import DEVICE_STATES, DeviceHealth, PartHealth
 from pipeline.message import SECOND
 
 COLUMNS: list[dict[str, Any]] = [
@@ -32,7 +32,6 @@ REFUSED_COLUMNS: list[dict[str, Any]] = [
     {"name": "reason", "label": "Reason", "field": "reason", "align": "left"},
     {"name": "count", "label": "Count", "field": "count", "align": "right"},
 ]
-WORST_FIRST = ("lost", "blind", "silent", "ok")
 STATE_CELL = """
 <q-td :props="props"><span class="chip" :class="'health-' + props.value">{{ props.value }}</span></q-td>
 """
@@ -86,7 +85,7 @@ async def devices_page(outlook: Outlook, _user: str) -> None:
     async def refresh() -> None:
         health = await outlook.now()
         counts = await outlook.desk.call(outlook.desk.book.refusal_counts)
-        ordered = sorted(health.devices, key=lambda d: (WORST_FIRST.index(d.state), d.device))
+        ordered = sorted(health.devices, key=lambda d: (DEVICE_STATES.index(d.state), d.device))
         _put(devices, [device_row(d) for d in ordered])
         _put(parts, [part_row(p) for p in health.parts])
         _put(refused, [{"reason": r, "count": n} for r, n in sorted(counts.items(), key=lambda c: -c[1])])

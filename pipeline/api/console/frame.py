@@ -94,7 +94,7 @@ class Strip:
 
 def device_words(health: Health) -> str:
     """`13 devices, 1 silent`."""
-    bad = [f"{n} {state}" for state in ("blind", "lost", "silent") if (n := health.count(state))]
+    bad = [f"{n} {state}" for state in ("blind", "lost", "silent", "ailing") if (n := health.count(state))]
     total = len(health.devices)
     return ", ".join([f"{total} device{'' if total == 1 else 's'}", *bad])
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from typing import Any
 
 from nicegui import ui
 
 from pipeline.api.console import words
 
+logger = logging.getLogger(__name__)
 WORLD = (20.0, 0.0)
+PATIENCE_S = 15.0
 
 
 class Place:
@@ -24,11 +28,18 @@ class Place:
         self.ready = False
 
     async def start(self) -> None:
-        """Once the browser has the map: draw the scene, and follow the units if asked to."""
-        await self._leaflet.initialized()
-        follow = json.dumps(self._follow)
-        await ui.run_javascript(f"return vedette.startMap(getElement({self._leaflet.id}), {follow})", timeout=10.0)
-        self.ready = True
+        """Once the browser has the map: draw the scene, and follow the units if asked to.
+
+        A browser that does not manage in time has no map; its list of alarms must not wait for that.
+        """
+        start = f"return vedette.startMap(getElement({self._leaflet.id}), {json.dumps(self._follow)})"
+        try:
+            await asyncio.wait_for(self._leaflet.initialized(), PATIENCE_S)
+            await ui.run_javascript(start, timeout=PATIENCE_S)
+        except TimeoutError:
+            logger.warning("a browser has not drawn the map within %.0f s", PATIENCE_S)
+        else:
+            self.ready = True
 
     def show(self, places: list[dict[str, Any]]) -> None:
         """Add, change or take away marks of alarms."""
