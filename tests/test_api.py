@@ -235,17 +235,21 @@ def test_devices_and_what_ails_them(office: Office, http: TestClient) -> None:
             {"device": "cam-2", **seen, "frame_scored": NOON - 190 * SECOND},
             {"device": "gps-1", "received": NOON - 500 * SECOND, "state": "running"},
             {"device": "gps-2", "received": NOON, "state": "lost"},
+            {"device": "cam-3", "received": NOON, "state": "online", "detail": "rtsp://x: cannot be opened"},
         ]
     )
     found = {d["device"]: d for d in http.get(f"{V1}/devices").json()["devices"]}
     assert {name: d["state"] for name, d in found.items()} == {
         "cam-1": "ok",
         "cam-2": "blind",
+        "cam-3": "ailing",
         "gps-1": "silent",
         "gps-2": "lost",
     }
     assert found["cam-1"]["waiting"] == 4 and found["cam-1"]["scored_s"] == 2.0
     assert "3 min 10 s" in found["cam-2"]["why"]
+    assert found["cam-3"]["why"] and found["cam-3"]["detail"] == "rtsp://x: cannot be opened"
+    assert http.get("/healthz").json()["devices"] == {"ok": 1, "ailing": 1, "silent": 1, "blind": 1, "lost": 1}
 
 
 def test_quarantine_counts_and_lists(office: Office, http: TestClient) -> None:
