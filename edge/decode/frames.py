@@ -6,6 +6,7 @@ length, and drops (and counts) what can be none: a peer that sends rubbish costs
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from edge.decode.gt06 import END, fits
@@ -19,6 +20,7 @@ GT06_LONGEST = 4096
 
 
 MARKS = (b"\x78\x78", b"\x79\x79")
+BEGINNING = re.compile(b"\x78\x78|\x79\x79")
 
 
 class Splitter(Protocol):
@@ -100,9 +102,8 @@ class Gt06Splitter:
 
     def _start(self, data: bytes, place: int) -> int:
         """The first mark of a beginning, which may be half there."""
-        places = [found for mark in MARKS if (found := data.find(mark, place)) >= 0]
-        if places:
-            return min(places)
+        if found := BEGINNING.search(data, place):
+            return found.start()
         half = len(data) > place and data[-1:] in (b"\x78", b"\x79")
         return len(data) - 1 if half else len(data)
 

@@ -191,9 +191,43 @@ def _status(reader: Reader, kind: int) -> Body:
     fields["relay_cut"] = bool(bits & 0x80)
     if alarm := STATES.get(bits >> 3 & 7):
         fields["alarms"] = [alarm]
-    if kind == 0x13 and reader.left in (2, 3, 4) and (level := reader.uint(1)) < len(LEVEL_PERCENT):
-        fields |= {"battery_percent": LEVEL_PERCENT[level], "signal": reader.uint(1)}
+    if reader.left in (2, 3, 4) or kind == 0x36:
+        fields |= _level(reader)
+    elif reader.left == 13:
+        fields |= _asset(reader)
     return "heartbeat", [], fields
+
+
+def _level(reader: Reader) -> dict[str, Any]:
+    """Voltage level 1 | signal 1 | alarm and language 2, and for 0x36 items of id 2, length 1, value."""
+    if reader.left < 2:
+        return {}
+    level, signal = reader.uint(1), reader.uint(1)
+    fields: dict[str, Any] = {"signal": signal}
+    if level < len(LEVEL_PERCENT):
+        fields["battery_percent"] = LEVEL_PERCENT[level]
+    reader.take(min(2, reader.left))
+    while reader.left >= 3:
+        item, value = reader.uint(2), reader.take(reader.uint(1))
+        if item in (0x18, 0x6A):
+            raw = int.from_bytes(value, "big")
+            fields |= {"battery_v": raw / 100} if item == 0x18 else {"battery_percent": raw}
+    return fields
+
+
+def _asset(reader: Reader) -> dict[str, Any]:
+    """satellites 2 | alarm 1 | language 1 | battery 1 | mode 1 | voltage 2 | what differs by maker 5."""
+    reader.take(4)
+    percent, _, volts = reader.uint(1), reader.uint(1), reader.uint(2)
+    return {"battery_percent": percent} | ({"battery_v": volts / 100} if volts else {})
+
+
+def _information(reader: Reader, _kind: int) -> Body:
+    """0x94: a subtype 1, of which 1E is temperature 4 and humidity 4, in tenths."""
+    fields: dict[str, Any] = {}
+    if reader.left == 9 and reader.uint(1) == 0x1E:
+        fields = {"temperature_c": reader.uint(4) / 10, "humidity_percent": reader.uint(4) / 10}
+    return "information", [], fields
 
 
 def _status_or_place(reader: Reader, kind: int) -> Body:
@@ -223,6 +257,7 @@ READ_LONG: dict[int, Reading] = {
     **dict.fromkeys(FIXES + MORE_FIXES, placed),
     0x13: _status,
     0x21: reply,
+    0x94: _information,
     0x32: with_length_byte,
     0x33: with_length_byte,
     0x70: modules,

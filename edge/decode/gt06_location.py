@@ -104,13 +104,27 @@ def placed(reader: Reader, kind: int) -> Body:
     at = when(reader)
     satellites = reader.uint(1) & 0x0F
     place = fix(reader, at, {"satellites": satellites})
-    more: dict[str, Any] = {}
-    if kind in WITH_STATUS:
-        more = _state(reader, kind)
-    elif kind in WITH_CELL and reader.left >= 8:
-        more = cell(reader)
-        more |= _reported(reader) if kind in (0x22, 0x2D) and reader.left >= 3 else {}
+    try:
+        more = _after(reader, kind)
+    except DecodeError:
+        more = {"unread": [f"0x{kind:02x}"]}  # the place is whole all the same
     return "position", [_with(place, more)], {}
+
+
+def _after(reader: Reader, kind: int) -> dict[str, Any]:
+    """What stands behind the place, where its layout is known."""
+    if kind in WITH_STATUS:
+        return _state(reader, kind)
+    if kind == 0xA0 and reader.left >= 18:
+        return cell(reader, wide=True) | _reported(reader)
+    if kind not in WITH_CELL or reader.left < 8:
+        return {}
+    more = cell(reader)
+    if kind in (0x22, 0x2D) and reader.left >= 3:
+        more |= _reported(reader)
+    elif kind == 0x12 and reader.left in (5, 12):
+        more |= _supply(reader)
+    return more
 
 
 def _with(place: Position, more: dict[str, Any]) -> Position:
@@ -137,11 +151,25 @@ def fix(reader: Reader, at: int | None, fields: dict[str, Any], *, with_speed: b
     )
 
 
-def cell(reader: Reader) -> dict[str, Any]:
-    """Country 2 (with the highest bit, the network has two bytes) | network 1 | area 2 | cell 3; zeros are none."""
+def _supply(reader: Reader) -> dict[str, Any]:
+    """Terminal information 1 | voltage 2 | signal 1 | alarm 1 | of some, fuel 2 | temperature 1 | mileage 4."""
+    bits, volts, signal = reader.uint(1), reader.uint(2), reader.uint(1)
+    fields = {"ignition": bool(bits & 2), "power_v": volts / 100, "signal": signal} | alarms(bits, reader.uint(1))
+    if reader.left:
+        reader.take(2)
+        raw = reader.uint(1)
+        fields["temperature_c"] = -(raw & 0x7F) if raw & 0x80 else raw
+    return fields
+
+
+def cell(reader: Reader, *, wide: bool = False) -> dict[str, Any]:
+    """Country 2 (with the highest bit, the network has two bytes) | network 1 | area 2 | cell 3; zeros are none.
+
+    `wide` is that of 4G: area 4, cell 8.
+    """
     country = reader.uint(2)
     network = reader.uint(2 if country & 0x8000 else 1)
-    area, tower = reader.uint(2), reader.uint(3)
+    area, tower = reader.uint(4 if wide else 2), reader.uint(8 if wide else 3)
     if not country:
         return {}
     return {"cell": {"mcc": country & 0x7FFF, "mnc": network, "lac": area, "cell": tower}}
@@ -154,20 +182,23 @@ def _reported(reader: Reader) -> dict[str, Any]:
 
 
 def _state(reader: Reader, kind: int) -> dict[str, Any]:
-    """Cells, their length before them (left out by some, then a country's number stands there), then the state."""
+    """Length, cells, state. The length counts itself or (8) not; some leave it out, or the cells empty (0)."""
     more: dict[str, Any] = {}
     if reader.left >= 9:
         length = reader.data[reader.place]
-        if length > 8 and length - 1 <= reader.left:
+        if 8 <= length <= reader.left:
             reader.take(1)
-            more |= cell(Reader(reader.take(length - 1)))
+            more |= cell(Reader(reader.take(max(8, length - 1))))
         elif 0 < length < 4:
             more |= cell(reader)
+        elif not length:
+            reader.take(reader.left - 5)
         else:
             return more
     state = reader.rest()
     if len(state) == 6 and kind != 0x27:  # one byte more about the battery, by maker
-        return more | alarms(0, state[4])
+        charge = {"battery_percent": state[2]} if state[2] <= 100 else {}
+        return more | charge | alarms(0, state[4])
     return more | (_alarm(state[:5]) if len(state) >= 5 else {})
 
 
@@ -213,7 +244,7 @@ def with_length_byte(reader: Reader, _kind: int) -> Body:
 
 def modules(reader: Reader, _kind: int) -> Body:
     """0x70: modules of type 2, length 2, value; 0x33 is a place with seconds since 1970 and the altitude."""
-    positions = []
+    positions, fields = [], dict[str, Any]()
     while reader.left >= 4:
         module, value = reader.uint(2), Reader(reader.take(reader.uint(2)))
         if module == 0x33:
@@ -222,7 +253,9 @@ def modules(reader: Reader, _kind: int) -> Body:
             positions.append(
                 Position(at, place.lat, place.lon, place.speed, place.course, float(alt), valid=place.valid)
             )
-    return ("position" if positions else "information"), positions, {}
+        elif module == 0x2B and value.uint(1) == 0x14:
+            fields["alarms"] = ["removing"]
+    return ("position" if positions else "information"), positions, fields
 
 
 def reply(reader: Reader, _kind: int) -> Body:
