@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
 
 from pipeline import faustapp, topics
 from pipeline.alarms.book import open_book
+from pipeline.alarms.relay import Relay
 from pipeline.alarms.stage import DeviceStage, QuarantineStage, SignalStage
 from pipeline.bridge import Bridge
-from pipeline.engine import Engine, Stage, die, guarded
+from pipeline.engine import Engine, die, guarded
 from pipeline.log import Log
 from pipeline.pulse import beating
 from pipeline.retry import Patience
 from pipeline.rules.config import RuleSet
 from pipeline.rules.config import load as load_rules
 from pipeline.settings import Settings
+from pipeline.stage import Stage
 from pipeline.state import State, open_state
 from pipeline.store import open_store
 from pipeline.store.blobs import open_blobs
 
+logger = logging.getLogger(__name__)
 AnyStage = Stage[Any, Any]
 MIN_SCORE = 0.05
 """Detections below it are not even stored: they are too many and mean nothing."""
@@ -36,6 +42,8 @@ MIN_SCORE = 0.05
 HAND_OVER = 4.0
 """Seconds a rebalance waits for us, below the broker's patience: a store that is away must not hold it up."""
 
+WATCH_EVERY = 10.0
+STALLED = 60.0
 STUCK = 180.0
 """Seconds one turn of an engine may take before the process ends itself: some call hangs."""
 
@@ -105,6 +113,9 @@ def worker(settings: Settings, kind: str) -> faust.App:
     for engine in engines:
         _attach(app, engine, partitions=topics.partitions(engine.stage.topic, settings.log))
     _watch(app, engines, state, f"worker-{kind}")
+    if kind == "alarms":
+        relay = Relay(open_book(settings), Log(app), state, settle=settings.log.receipt_delay_s)
+        app.task(lambda: guarded(relay.run(), "relay"))
     return app
 
 
@@ -134,19 +145,36 @@ def _watch(app: faust.App, engines: Sequence[Engine[Any, Any]], state: State, pa
         await guarded(beating(state, part, lambda: _row(engines)), "pulse")
 
     async def watch() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(5.0)
-            for engine in engines:
-                if engine.turning_for > STUCK and not engine.trouble:
-                    die(f"{engine.name}: one turn has taken {engine.turning_for:.0f} s")
+        await guarded(watching(engines), "watch")
 
     app.on_partitions_revoked.connect(revoked, weak=False)  # type: ignore[arg-type]
     app.task(beat)
     app.task(watch)
 
 
+async def watching(engines: Sequence[Engine[Any, Any]]) -> None:
+    """End the process when a call hangs, or when records lie on the log and none is handled."""
+    seen: dict[str, tuple[int, float]] = {}
+    while True:
+        await asyncio.sleep(WATCH_EVERY)
+        for engine in engines:
+            if engine.turning_for > STUCK and not engine.trouble:
+                die(f"{engine.name}: one turn has taken {engine.turning_for:.0f} s")
+            try:
+                handled, behind = await engine.progress()
+            except (FaustError, KafkaError, OSError, TimeoutError) as error:
+                logger.warning("%s: the log cannot be asked how far it is: %s", engine.name, error)
+                continue
+            if not behind or engine.trouble or seen.get(engine.name, (-1, 0.0))[0] != handled:
+                seen[engine.name] = (handled, time.monotonic())
+            elif time.monotonic() - seen[engine.name][1] > STALLED:
+                die(f"{engine.name}: {behind} records wait and none has been handled for {STALLED:.0f} s")
+
+
 def _row(engines: Sequence[Engine[Any, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"ready": True, "trouble": "; ".join(e.trouble for e in engines if e.trouble)}
+    lost = [f"{e.name}: {e.figures.lost} records were trimmed unseen" for e in engines if e.figures.lost]
+    trouble = "; ".join([e.trouble for e in engines if e.trouble] + lost)
+    row: dict[str, Any] = {"ready": True, "trouble": trouble}
     for engine in engines:
         topic = engine.stage.topic
         row[topic] = {
@@ -156,6 +184,7 @@ def _row(engines: Sequence[Engine[Any, Any]]) -> dict[str, Any]:
             "held": engine.held,
             "behind": engine.behind(),
             "handled": engine.figures.handled,
+            **engine.stage.figures(),
         }
     return row
 

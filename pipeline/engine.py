@@ -14,10 +14,10 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import faust
 from faust import Stream
@@ -25,37 +25,14 @@ from faust.types import TP, EventT
 
 from pipeline.log import Log
 from pipeline.ports import Snapshots
-from pipeline.record import Record
 from pipeline.retry import Patience
+from pipeline.stage import Stage
 
 logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 O = TypeVar("O")  # noqa: E741
 T = TypeVar("T")
-
-
-class Stage(Protocol[S, O]):
-    """What a worker does with one topic. `handle` is pure in its state; `commit` makes outcomes durable."""
-
-    topic: str
-    max_records: int
-
-    def initial(self) -> S: ...
-    def dump(self, state: S) -> bytes: ...
-    def restore(self, data: bytes) -> S: ...
-
-    def handle(self, state: S, values: Sequence[bytes]) -> tuple[S, O]:
-        """Fold records of one partition, in order, each once. Bad input is part of the outcome, never raised."""
-        ...
-
-    def commit(self, outcomes: Sequence[O]) -> None:
-        """Returns when everything in `outcomes` is durable; idempotent. NotConnected and Retryable are repeated."""
-        ...
-
-    def records(self, outcome: O) -> Iterable[Record]:
-        """What goes on to the log after `commit`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -212,8 +189,30 @@ class Engine(Generic[S, O]):
                 lambda: self._off(self._snapshots.load, self.name, tp.topic, tp.partition)
             )
             state, offset = (self.stage.restore(saved[1]), saved[0]) if saved else (self.stage.initial(), -1)
-            self._parts[tp] = Part(state, offset)
+            self._parts[tp] = Part(state, await self._within(tp, offset))
         return self._parts[tp]
+
+    async def _within(self, tp: TP, offset: int) -> int:
+        """The snapshot's offset; -1 if the log ends before it: then it is another log, taken from its start."""
+        end = (await self._app.consumer.highwaters(tp))[tp]
+        if offset < end:
+            return offset
+        logger.error(
+            "%s ends at %d, the snapshot includes %d: another log, taken from its beginning", tp, end, offset
+        )
+        return -1
+
+    async def progress(self) -> tuple[int, int]:
+        """(records handled in all, records still to handle on the log itself), for the watch.
+
+        Raises RuntimeError if a log has been replaced by a shorter one under this worker.
+        """
+        parts = {tp: part for tp, part in self._parts.items() if tp in self._app.consumer.assignment()}
+        offsets = {tp: part.offset for tp, part in parts.items()}
+        ends = await self._app.consumer.highwaters(*offsets) if offsets else {}
+        if replaced := [f"{tp}" for tp, offset in offsets.items() if offset >= ends[tp]]:
+            raise RuntimeError(f"the log of {', '.join(replaced)} has been replaced")
+        return self.figures.records, sum(ends[tp] - 1 - offset for tp, offset in offsets.items())
 
     async def _due(self, tp: TP, part: Part[S], event: EventT[Any]) -> bool:
         """Whether this record is the next of its partition; one already in the state is only held for the ack."""

@@ -194,6 +194,10 @@ class Snapshots(Protocol):
         """Durable on return. Never replaces a snapshot that includes a later offset."""
         ...
 
+    def drop(self, app: str, topic: str, partition: int) -> None:
+        """Forget the snapshot: its log is gone, and another begins at 0."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -57,6 +57,10 @@ class State:
             row = db.execute(query).one_or_none()
         return None if row is None else (int(row[0]), bytes(row[1]))
 
+    def drop(self, app: str, topic: str, partition: int) -> None:
+        with self._snapshots.writing() as db:
+            db.execute(delete(snapshot).where(_key(app, topic, partition)))
+
     def save(self, app: str, topic: str, partition: int, offset: int, state: bytes) -> None:
         row = {"app": app, "topic": topic, "partition": partition, "log_offset": offset, "state": state}
         with self._snapshots.writing() as db:

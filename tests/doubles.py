@@ -190,6 +190,9 @@ class MemoryState:
         if known is None or known[0] <= offset:
             self.saved[app, topic, partition] = (offset, state)
 
+    def drop(self, app: str, topic: str, partition: int) -> None:
+        self.saved.pop((app, topic, partition), None)
+
     def beat(self, part: str, instance: str, row: dict[str, Any]) -> None:
         self.rows[part, instance] = {**row, "part": part, "instance": instance, "beaten": self._clock()}
 

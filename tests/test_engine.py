@@ -39,11 +39,15 @@ class Consumer:
     def __init__(self, first: int = 0) -> None:
         self.first = first
         self.assigned = {PART}
+        self.end = 100
         self.sought: list[int] = []
         self.on_seek: Callable[[int], None] = self.sought.append
 
     async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
         return dict.fromkeys(tps, self.first)
+
+    async def highwaters(self, *tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, self.end)
 
     async def seek(self, _tp: TP, offset: int) -> None:
         self.on_seek(offset)
@@ -88,6 +92,9 @@ class Snapshots:
         self.acked_at_save.append(len(self._acked))
         self.rows[app, topic, partition] = (offset, state)
 
+    def drop(self, app: str, topic: str, partition: int) -> None:
+        del self.rows[app, topic, partition]
+
     def close(self) -> None: ...
 
 
@@ -118,6 +125,9 @@ class Sums:
         if self._failures:
             raise self._failures.pop(0)
         self.committed += [n for outcome in outcomes for n in outcome]
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
     def records(self, outcome: list[int]) -> Iterable[Record]:
         return [Record("sums", 0, "", str(n).encode()) for n in outcome]
@@ -234,6 +244,25 @@ def test_the_same_call_is_repeated_until_it_goes_through(error: Exception) -> No
     assert bench.stage.committed == [0, 1, 2]
     assert bench.saved == (2, b"3")
     assert bench.engine.trouble == ""
+
+
+def test_another_log_under_an_old_snapshot_is_taken_from_its_beginning() -> None:
+    bench = Bench()
+    bench.run(range(5))
+    bench.engine = bench.make()
+    bench.consumer.end = 2
+    bench.run([0, 1])
+    assert bench.stage.committed == [0, 1, 2, 3, 4, 0, 1]
+    assert bench.saved == (1, b"11")
+
+
+def test_a_log_replaced_under_a_running_worker_is_noticed() -> None:
+    bench = Bench()
+    bench.run(range(5))
+    assert asyncio.run(bench.engine.progress()) == (5, 95)
+    bench.consumer.end = 2
+    with pytest.raises(RuntimeError, match="replaced"):
+        asyncio.run(bench.engine.progress())
 
 
 def test_release_saves_and_forgets() -> None:

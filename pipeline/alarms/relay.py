@@ -18,8 +18,8 @@ EVERY = 0.25
 class Relay:
     """At least once: the number reached is saved after the log has acknowledged; repeats have the same number."""
 
-    def __init__(self, book: AlarmBook, log: Log, snapshots: Snapshots) -> None:
-        self._book, self._log, self._snapshots = book, log, snapshots
+    def __init__(self, book: AlarmBook, log: Log, snapshots: Snapshots, *, settle: float = 0.0) -> None:
+        self._book, self._log, self._snapshots, self._settle = book, log, snapshots, settle
         self.patience = Patience(NAME)
 
     async def run(self) -> None:
@@ -35,5 +35,6 @@ class Relay:
         if not events:
             return after
         await self._log.append(Record(wire.ALARMS, 0, event.alarm, wire.pack(event)) for event in events)
+        await asyncio.sleep(self._settle)  # until the log has synced them
         await asyncio.to_thread(self._snapshots.save, NAME, wire.ALARMS, 0, events[-1].number, b"")
         return events[-1].number

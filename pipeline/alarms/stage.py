@@ -11,6 +11,7 @@ from pipeline import wire
 from pipeline.message import DeviceRecord, DeviceReport, Refusal, Signal
 from pipeline.ports import AlarmBook, Rule
 from pipeline.record import Record, decoded, refusal_record
+from pipeline.rules import states
 
 T = TypeVar("T")
 
@@ -32,6 +33,9 @@ class _Stateless(Generic[T]):
 
     def records(self, _outcome: list[T]) -> Iterable[Record]:
         return ()
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
 
 class SignalStage(_Stateless[Signal | Refusal]):
@@ -81,16 +85,13 @@ class DeviceStage:
         self._book = book
 
     def initial(self) -> list[Any]:
-        return [rule.initial() for rule, _kind in self._rules]
+        return states.initial(self._rules)
 
     def dump(self, state: list[Any]) -> bytes:
-        return msgspec.msgpack.encode([wire.pack_state(part) for part in state])
+        return msgspec.msgpack.encode(states.pack(self._rules, state))
 
     def restore(self, data: bytes) -> list[Any]:
-        parts = msgspec.msgpack.decode(data, type=list[bytes])
-        if len(parts) != len(self._rules):
-            return self.initial()
-        return [wire.unpack_state(part, kind) for part, (_rule, kind) in zip(parts, self._rules, strict=True)]
+        return states.unpack(self._rules, msgspec.msgpack.decode(data, type=dict[str, bytes]))
 
     def handle(self, state: list[Any], values: Sequence[bytes]) -> tuple[list[Any], Told]:
         told = Told()
@@ -113,6 +114,9 @@ class DeviceStage:
 
     def records(self, outcome: Told) -> Iterable[Record]:
         return map(refusal_record, outcome.refusals)
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
 
 def _row(report: DeviceReport) -> dict[str, Any]:

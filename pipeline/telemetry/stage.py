@@ -33,6 +33,7 @@ class PositionStage:
     def __init__(self, fold: Fold, store: Store) -> None:
         self._fold = fold
         self._store = store
+        self._stored = self._refused = 0
 
     def initial(self) -> Any:
         return self._fold.initial()
@@ -42,6 +43,10 @@ class PositionStage:
 
     def restore(self, data: bytes) -> Any:
         return self._fold.restore(data)
+
+    def figures(self) -> dict[str, Any]:
+        """Since this worker began: rows stored, and refusals."""
+        return {"refused": self._refused, "stored": self._stored}
 
     def handle(self, state: Any, values: Sequence[bytes]) -> tuple[Any, Folded]:
         done = Folded()
@@ -55,6 +60,8 @@ class PositionStage:
             done.batches.append(result.stored)
             done.signals += result.signals
             done.refusals += result.refusals
+        self._stored += sum(map(len, done.batches))
+        self._refused += len(done.refusals)
         return state, done
 
     def commit(self, outcomes: Sequence[Folded]) -> None:
@@ -92,6 +99,9 @@ class ReadingStage:
         readings = [r for outcome in outcomes for r in outcome if isinstance(r, ReadingRecord)]
         if readings:
             self._store.write_readings(readings)
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
     def records(self, outcome: list[ReadingRecord | Refusal]) -> Iterable[Record]:
         return [refusal_record(r) for r in outcome if isinstance(r, Refusal)]

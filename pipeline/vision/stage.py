@@ -16,12 +16,13 @@ from pipeline import wire
 from pipeline.message import SECOND, Change, FrameRecord, Refusal, ScoredFrame, Signal
 from pipeline.ports import AlarmBook, Blobs, Detector, InvalidMessage, Rule, Store
 from pipeline.record import Record, decoded, refusal_record, signal_record
+from pipeline.rules import states
 
 Picture = NDArray[np.uint8]
 
 
 class VisionState(msgspec.Struct):
-    """Per partition: the rules' own states, packed, and the last number seen of each stream `device/epoch`."""
+    """Per partition: the rules' own states, and the last number seen of each stream `device/epoch`."""
 
     rules: list[Any]
     last: dict[str, int]
@@ -74,17 +75,18 @@ class VisionStage:
         self.scored: Counter[str] = Counter()
 
     def initial(self) -> VisionState:
-        return VisionState([rule.initial() for rule, _kind in self._rules], {})
+        return VisionState(states.initial(self._rules), {})
 
     def dump(self, state: VisionState) -> bytes:
-        return msgspec.msgpack.encode(([wire.pack_state(part) for part in state.rules], state.last))
+        return msgspec.msgpack.encode((states.pack(self._rules, state.rules), state.last))
 
     def restore(self, data: bytes) -> VisionState:
-        parts, last = msgspec.msgpack.decode(data, type=tuple[list[bytes], dict[str, int]])
-        if len(parts) != len(self._rules):
-            return VisionState(self.initial().rules, last)
-        kinds = [kind for _rule, kind in self._rules]
-        return VisionState([wire.unpack_state(p, k) for p, k in zip(parts, kinds, strict=True)], last)
+        saved, last = msgspec.msgpack.decode(data, type=tuple[dict[str, bytes], dict[str, int]])
+        return VisionState(states.unpack(self._rules, saved), last)
+
+    def figures(self) -> dict[str, Any]:
+        """Frames by camera: scored, and given way to newer ones unscored."""
+        return {"scored": dict(self.scored), "shed": dict(self.shed)}
 
     def handle(self, state: VisionState, values: Sequence[bytes]) -> tuple[VisionState, Seen]:
         seen = Seen()

@@ -53,6 +53,15 @@ def test_a_later_offset_is_never_replaced_by_an_earlier_one(state: Both) -> None
     assert state.load("t", "p", 0) == (2**40, b"far")
 
 
+def test_after_a_drop_an_earlier_offset_is_taken(state: Both) -> None:
+    state.save("app", "topic", 0, 9, b"nine")
+    state.drop("app", "topic", 0)
+    state.drop("app", "topic", 1)
+    assert state.load("app", "topic", 0) is None
+    state.save("app", "topic", 0, 1, b"one")
+    assert state.load("app", "topic", 0) == (1, b"one")
+
+
 def test_a_beat_replaces_the_row_of_its_instance(state: Both) -> None:
     state.beat("bridge", "a:1", {"ready": False, "rates": {"in": 1.5}})
     state.beat("bridge", "b:2", {"ready": True})
