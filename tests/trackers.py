@@ -51,7 +51,7 @@ def gt06_place(*, status: int = 0x145A, time: str = "0f0a140e150b") -> bytes:
 LOGIN = gt06(0x01, bytes.fromhex("0123456789012345"))
 CELL = bytes.fromhex("01cc00287d001f71")
 STATE = bytes.fromhex("4604040302")
-ITEMS = "0104000000640202003703020024300115310109e4020063eb0c000c00b28988228066613427"
+ITEMS = "0104000000640202003703020168300115310109e4020063eb0c000c00b28988228066613427"
 SEEDS: dict[str, list[bytes]] = {
     "jt808": [
         jt808(0x0200, place(items=ITEMS)),

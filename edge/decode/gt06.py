@@ -232,14 +232,17 @@ def _information(reader: Reader, _kind: int) -> Body:
 
 def _status_or_place(reader: Reader, kind: int) -> Body:
     """0x36: items of state, or time and place like an alarm's."""
-    return placed(reader, kind) if is_time(reader.data[:6]) else _status(reader, kind)
+    return placed(reader, kind) if is_time(reader.data[:6]) and has_place(reader) else _status(reader, kind)
 
 
 def _network_or_place(reader: Reader, kind: int) -> Body:
     """0xA2: cells and stations; with a place when the byte after the time has C for the length of one."""
-    if reader.left > 18 and reader.data[reader.place + 6] >> 4 == 0xC:
-        return placed(reader, kind)
-    return "network", [], {}
+    return placed(reader, kind) if has_place(reader) else ("network", [], {})
+
+
+def has_place(reader: Reader) -> bool:
+    """C, the length of a place, stands before the satellites."""
+    return reader.left > 18 and reader.data[reader.place + 6] >> 4 == 0xC
 
 
 Reading = Callable[[Reader, int], Body]
