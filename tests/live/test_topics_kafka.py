@@ -21,9 +21,9 @@ def settings(kafka: Kafka) -> Iterator[Settings]:
     async def remove() -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
         await admin.start()
-        mine = set(topics.SPREAD + topics.SINGLE) & set(await admin.list_topics())
-        if mine:
-            await admin.delete_topics(sorted(mine))
+        while mine := {*topics.SPREAD, *topics.SINGLE} & {*await admin.list_topics()}:
+            await admin.delete_topics(sorted(mine))  # answers before the broker has forgotten them
+            await asyncio.sleep(0.2)
         await admin.close()
 
     asyncio.run(remove())
