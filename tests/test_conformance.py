@@ -6,6 +6,7 @@ exception that has become true is a failure too, so the list cannot grow old.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edge.decode import PROTOCOLS, DecodeError, Message, Position
+from edge.decode import PROTOCOLS, DecodeError, Message, Position, nmea
 from edge.decode.jt808_frame import unescape
 from pipeline.wire import parse_rfc3339
 
@@ -374,3 +375,41 @@ def test_fields_of_the_owntracks_booklet_are_read_in_its_units(data_dir: Path) -
     (place,) = decode(json.dumps(moving).encode())[0].positions
     assert place.speed == pytest.approx(10)
     assert (place.course, place.alt) == (270, -3)
+
+
+# ---------------------------------------------------------------- NMEA
+
+LOCATED = 19
+"""Of 20 logs; the others are of receivers that never had a fix."""
+
+WEEKS_1024 = 1024 * 7 * 86_400 * 1_000_000
+
+
+def test_recorded_receivers_are_decoded_to_the_places_that_gpsd_reports(data_dir: Path) -> None:
+    """Times modulo 1024 weeks: gpsd moves old stamps into its own era."""
+    folder = data_dir / "vehicles/nmea"
+    names = [about["name"] for about in json.loads((folder / "index.json").read_text())]
+    located = 0
+    for name in names:
+        log = (folder / f"{name}.log").read_bytes()
+        if b"Delay-Cookie: |" in log:  # marks of the recording's player, not of the receiver
+            log = log.replace(b"|", b"")
+        found = {(place.at or 0) % WEEKS_1024 // 10_000: place for place in sentences(log)}
+        near: dict[int, bool] = {}
+        for report in map(json.loads, (folder / f"{name}.tpv.jsonl").read_text().splitlines()):
+            if report.get("mode", 0) >= 2 and "lat" in report and "time" in report:
+                at = parse_rfc3339(report["time"]) % WEEKS_1024 // 10_000
+                there = abs(found[at].lat - report["lat"]) < 2e-6 and abs(found[at].lon - report["lon"]) < 2e-6
+                near[at] = near.get(at, False) or there
+        assert all(near.values()), name
+        located += bool(near)
+    assert located == LOCATED
+
+
+def sentences(log: bytes) -> Iterator[Position]:
+    session = PROTOCOLS["nmea"].session()
+    assert isinstance(session, nmea.Session)
+    for line in log.splitlines():
+        with contextlib.suppress(DecodeError):
+            yield from (place for message in session.decode(line) for place in message.positions)
+    yield from (place for message in session.finish() for place in message.positions)

@@ -52,6 +52,16 @@ LOGIN = gt06(0x01, bytes.fromhex("0123456789012345"))
 CELL = bytes.fromhex("01cc00287d001f71")
 STATE = bytes.fromhex("4604040302")
 ITEMS = "0104000000640202003703020168300115310109e4020063eb0c000c00b28988228066613427"
+
+
+def sentence(body: str) -> bytes:
+    return f"${body}*{reduce(xor, body.encode(), 0):02X}".encode()
+
+
+NMEA_LINES = [
+    sentence("GPRMC,123519.00,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W"),
+    sentence("GPGGA,123519.00,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,"),
+]
 SEEDS: dict[str, list[bytes]] = {
     "jt808": [
         jt808(0x0200, place(items=ITEMS)),
@@ -101,10 +111,7 @@ SEEDS: dict[str, list[bytes]] = {
         b'{"_type":"location","acc":15,"alt":440,"lat":46.06,"lon":11.15,"tid":"5t","tst":1551874878,"vel":36}',
         b'owntracks/u/d/event {"_type":"transition","lat":1,"lon":2,"tst":1551874878,"event":"enter"}',
     ],
-    "nmea": [
-        b"$GPRMC,123519.00,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*42",
-        b"$GPGGA,123520.00,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*6B",
-    ],
+    "nmea": NMEA_LINES,
 }
 INTERESTING = b'\x00\x01\x7d\x7e\x7f\x80\xff\r\n(){}[],.:"-9'
 
