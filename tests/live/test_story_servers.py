@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import started
 from tests.live.servers import InfluxDB, Kafka, Mosquitto, PostgreSQL
 from tests.story.day import Day, assert_same, make_day
-from tests.story.stack import Agent, Stack
+from tests.story.stack import Agent, Stack, played
 
 PARTS = ("bridge", "worker-telemetry", "worker-telemetry#2", "worker-alarms")
 
@@ -22,20 +22,23 @@ def day(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Day:
 
 
 @pytest.fixture
-def own_kafka() -> Iterator[Kafka]:
-    """Not the shared one: our topics have fixed names, and other tests make them in other shapes."""
-    yield from started(Kafka())
+def brokers() -> Iterator[tuple[Mosquitto, Kafka]]:
+    """Not the shared ones: these are killed, and other tests make topics of our names in other shapes."""
+    for mosquitto in started(Mosquitto()):
+        for kafka in started(Kafka()):
+            yield mosquitto, kafka
 
 
 @pytest.fixture
 def stack(
-    day: Day, tmp_path: Path, mosquitto: Mosquitto, own_kafka: Kafka, influxdb: InfluxDB, postgres: PostgreSQL
+    day: Day, tmp_path: Path, brokers: tuple[Mosquitto, Kafka], influxdb: InfluxDB, postgres: PostgreSQL
 ) -> Iterator[Stack]:
+    mosquitto, kafka = brokers
     environment = {
         "VEDETTE_DATA_DIR": str(tmp_path),
         "VEDETTE_MQTT_PORT": str(mosquitto.port),
         "VEDETTE_LOG_ENGINE": "kafka",
-        "VEDETTE_LOG_URL": f"kafka://{own_kafka.bootstrap}",
+        "VEDETTE_LOG_URL": f"kafka://{kafka.bootstrap}",
         "VEDETTE_LOG_RECEIPT_DELAY_S": "0",
         "VEDETTE_STORE_ENGINE": "influxdb",
         "VEDETTE_STORE_URL": influxdb.url,
@@ -48,17 +51,22 @@ def stack(
         "VEDETTE_FLEET_FILE": str(day.fleet),
     }
     with Stack(environment, servers={}, parts=PARTS) as running:
+        running.servers = {"mosquitto": mosquitto, "kafka": kafka}
         yield running
 
 
-@pytest.mark.timeout(400, func_only=True)
+PAUSES = {"worker-telemetry": 8.0, "bridge": 0.5, "mosquitto": 0.5, "kafka": 0.5, "worker-alarms": 0.5}
+
+
+@pytest.mark.timeout(500, func_only=True)
 def test_the_day_on_real_servers_with_kills_and_a_rebalance(stack: Stack, day: Day) -> None:
-    """A telemetry worker is gone for a while: its partitions move to the other and back. Then two others die."""
-    with Agent("buses", stack.settings.mqtt.port, day.tracks, speed=2500) as agent:
-        for name, pause in (("worker-telemetry", 8.0), ("bridge", 0.5), ("worker-alarms", 0.5)):
+    """A telemetry worker is gone for a while: its partitions move to the other and back. Then all others die."""
+    with Agent("buses", stack.settings.mqtt.port, played(day.tracks, speed=2000)) as agent:
+        for name, pause in PAUSES.items():
             time.sleep(3)
-            stack.parts[name].kill()
+            victim = stack.killable()[name]
+            victim.kill()
             time.sleep(pause)
-            stack.parts[name].start()
-        agent.wait_done(200)
+            victim.start()
+        agent.wait_done(250)
     assert_same(stack.settings, day)

@@ -46,14 +46,14 @@ class Part(Server):
 
 
 class Agent(Server):
-    """An edge agent that plays a track file as fast as it can, and ends when all is confirmed."""
+    """An edge agent over a recording, that ends when all of it is confirmed. `source` is its [source] table."""
 
-    def __init__(self, device: str, mqtt_port: int, tracks: Path, *, speed: float = 0) -> None:
+    def __init__(self, device: str, mqtt_port: int, source: str) -> None:
         super().__init__()
         self.config = self.folder / "edge.toml"
         self.config.write_text(
             f'device = "{device}"\ndata = "spool"\nexit_when_done = true\n'
-            f'[source]\nkind = "tracks"\nfiles = ["{tracks}"]\nspeed = {speed}\nbatch = 20\n'
+            f"[source]\n{source}\n"
             f"[mqtt]\nport = {mqtt_port}\nback_off_max_s = 2.0\n"
             f"[publish]\nreceipt_timeout_s = 3.0\n"
         )
@@ -70,6 +70,16 @@ class Agent(Server):
         assert child is not None
         wait_until(lambda: child.poll() is not None, seconds, "the agent's end")
         assert child.returncode == 0, self.told(f"ended with {child.returncode}")
+
+
+def played(tracks: Path, *, speed: float = 0) -> str:
+    """The source of an agent that plays a track file, by default as fast as it can."""
+    return f'kind = "tracks"\nfiles = ["{tracks}"]\nspeed = {speed}\nbatch = 20'
+
+
+def filmed(video: Path, *, start: str, speed: float, interval_s: float) -> str:
+    """The source of an agent that plays a video as if it were a camera; the first frame is of `start`."""
+    return f'kind = "camera"\nurl = "{video}"\nstart = "{start}"\nspeed = {speed}\ninterval_s = {interval_s}'
 
 
 class Stack:

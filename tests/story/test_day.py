@@ -11,7 +11,7 @@ import pytest
 
 from tests.live.process import Server
 from tests.story.day import Day, assert_same, make_day
-from tests.story.stack import Agent, Stack, embedded
+from tests.story.stack import Agent, Stack, embedded, played
 
 PARTS = ("bridge", "worker-telemetry", "worker-alarms")
 
@@ -29,7 +29,7 @@ def stack(day: Day, tmp_path: Path) -> Iterator[Stack]:
 
 def test_the_live_system_tells_the_alarms_of_the_replay(stack: Stack, day: Day) -> None:
     assert len(day.raised) > 100
-    with Agent("buses", stack.settings.mqtt.port, day.tracks) as agent:
+    with Agent("buses", stack.settings.mqtt.port, played(day.tracks)) as agent:
         agent.wait_done(120)
     assert_same(stack.settings, day)
 
@@ -39,7 +39,7 @@ def test_the_live_system_tells_the_alarms_of_the_replay(stack: Stack, day: Day) 
 def test_any_part_may_be_killed_at_any_moment(stack: Stack, day: Day, seed: int) -> None:
     """Each part dies by kill -9 in the middle, some twice, in an order and at moments that the seed gives."""
     chance = random.Random(seed)
-    with Agent("buses", stack.settings.mqtt.port, day.tracks, speed=2000) as agent:
+    with Agent("buses", stack.settings.mqtt.port, played(day.tracks, speed=2000)) as agent:
         victims: list[tuple[str, Server]] = [*stack.killable().items(), ("edge", agent)]
         victims += chance.sample(victims, 2)
         chance.shuffle(victims)
