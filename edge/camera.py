@@ -53,7 +53,7 @@ class CameraSource:
 
     @property
     def trouble(self) -> str:
-        return self._watched.trouble if self._watched else ""
+        return without_password(self._watched.trouble) if self._watched else ""
 
     def run(self, outlet: Outlet, stop: threading.Event) -> None:
         """Until `stop`, or the end of a file."""

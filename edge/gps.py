@@ -14,6 +14,7 @@ import logging
 import math
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,24 @@ SILENCE_S = 0.2
 FAR_OFF = 600 * SECOND
 RECORDED_EARLIEST = 631_152_000 * SECOND  # 1990: before it no receiver was on the market
 BATCH = 100
+PROMISE_EVERY_S = 10.0
+LATENESS = 10 * SECOND
+"""A live fix is on its way to the spool for less than this."""
+NO_FIX_S = 10.0
+"""A receiver that talks without a fix for this long is worth a word in the status."""
 
 
 class GpsSource:
-    """Sends fixes as they come, in a message each; from a file in batches. SetupError for a wrong url or date."""
+    """Sends fixes as they come, in a message each; from a file in batches. SetupError for a wrong url or date.
 
-    def __init__(self, settings: Gps, device: str) -> None:
+    While it reads a live receiver it promises now and then that nothing older will come, whether the receiver has a
+    fix, has lost it, or is gone: so its unit's silence can be told.
+    """
+
+    def __init__(self, settings: Gps, device: str, clock: DeviceClock | None = None) -> None:
         self._settings = settings
+        self._promise = Promise(clock or DeviceClock())
+        self._heard = time.monotonic()
         self._unit = settings.unit or device
         self._watched: Watched[Fix | None] | None = None
         self._date = _date(settings.date)
@@ -52,7 +64,10 @@ class GpsSource:
 
     @property
     def trouble(self) -> str:
-        return self._watched.trouble if self._watched else ""
+        if self._watched is None:
+            return ""
+        without = time.monotonic() - self._heard
+        return self._watched.trouble or (f"no fix for {without:.0f} s" if without > NO_FIX_S else "")
 
     def run(self, outlet: Outlet, stop: threading.Event) -> None:
         """Until `stop`, or the end of a file."""
@@ -65,9 +80,22 @@ class GpsSource:
     def _watch(self, outlet: Outlet, stop: threading.Event) -> None:
         settings, unit = self._settings, self._unit
         opener = live_reader(settings.url)
-        self._watched = Watched(lambda closing: opener(settings, unit, closing), stall_s=settings.stall_s)
-        for fix in thinned(self._watched.items(stop), settings.interval_s):
+        self._heard = time.monotonic()
+        self._watched = Watched(
+            lambda closing: opener(settings, unit, closing),
+            stall_s=settings.stall_s,
+            turn=lambda: self._promise.send_if_due(outlet),
+        )
+        for fix in thinned(self._noticed(self._watched.items(stop)), settings.interval_s):
             outlet.send("position", [Fixes([fix])])
+
+    def _noticed(self, items: Iterable[Fix | None]) -> Iterator[Fix | None]:
+        """The same items; every fix, sent or not, is remembered."""
+        for item in items:
+            if item is not None:
+                self._heard = time.monotonic()
+                self._promise.saw(item)
+            yield item
 
     def _replay(self, outlet: Outlet, stop: threading.Event) -> None:
         name = self._name()
@@ -89,6 +117,30 @@ class GpsSource:
         if not path.is_file():
             raise SetupError(f"{path}: there is no such file of NMEA sentences")
         return hashlib.sha256(repr((str(path), path.stat().st_size, self._settings.run)).encode()).hexdigest()[:16]
+
+
+class Promise:
+    """Every ten seconds: all fixes up to a little before now were sent. Silent without a synchronised clock."""
+
+    def __init__(self, clock: DeviceClock) -> None:
+        self._clock = clock
+        self._behind = 0
+        self._due = 0.0
+
+    def saw(self, fix: Fix) -> None:
+        """A receiver's clock that is behind ours must not make its next fix come after our word."""
+        now, state = self._clock.now()
+        if state == fix.clock == Clock.SYNCED:
+            self._behind = max(now - fix.at, 0)
+
+    def send_if_due(self, outlet: Outlet) -> None:
+        """For the thread that sends the fixes: all it has been given are in the spool already."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + PROMISE_EVERY_S
+        now, state = self._clock.now()
+        if state == Clock.SYNCED:
+            outlet.send("position", [Fixes([], now - self._behind - LATENESS)])
 
 
 def _date(text: str) -> dt.date | None:

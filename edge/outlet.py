@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from edge.errors import SpoolError, TooLarge
+from edge.settings import MOST_FIXES
 from edge.spool import Spool
 from pipeline import wire
+from pipeline.message import Fixes, Readings
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 20_000
@@ -33,8 +35,12 @@ class Outlet:
         return self._spool.cursor
 
     def send(self, kind: str, bodies: Sequence[msgspec.Struct], *, cursor: str | None = None) -> bool:
-        """Keep the bodies; False if the disk or the size forbids it. Then they are lost and counted as dropped."""
-        encoded = [wire.encode_body(body, binary=kind == "frame") for body in bodies]
+        """Keep the bodies; False if the disk or the size forbids it. Then they are lost and counted as dropped.
+
+        A body with more fixes or readings than one message may have becomes several.
+        """
+        parts = [part for body in bodies for part in parted(body)]
+        encoded = [wire.encode_body(part, binary=kind == "frame") for part in parts]
         try:
             self._spool.append(kind, *encoded, cursor=cursor)
         except (SpoolError, TooLarge) as error:
@@ -59,6 +65,20 @@ class Outlet:
             log.error("not kept: %s", text)
             self._complained = time.monotonic()
         self.trouble = text
+
+
+def parted(body: msgspec.Struct) -> Iterator[msgspec.Struct]:
+    """The body, in several if it is too long; what it promises (`until`) is said by the last of them."""
+    match body:
+        case Fixes(fixes=fixes) if len(fixes) > MOST_FIXES:
+            for start in range(0, len(fixes), MOST_FIXES):
+                last = start + MOST_FIXES >= len(fixes)
+                yield Fixes(fixes[start : start + MOST_FIXES], body.until if last else None)
+        case Readings(readings=readings) if len(readings) > MOST_FIXES:
+            for start in range(0, len(readings), MOST_FIXES):
+                yield Readings(readings[start : start + MOST_FIXES])
+        case _:
+            yield body
 
 
 class Source(Protocol):

@@ -19,6 +19,9 @@ import msgspec
 from edge.errors import SetupError
 from pipeline import wire
 
+MOST_FIXES = 1000
+"""In one message. The bridge takes five times as many, and refuses a message with more."""
+
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of the tables: frozen, keyword-only, unknown keys refused."""
@@ -207,6 +210,9 @@ def _check(settings: Settings, path: Path) -> None:
     for key in ("interval_s", "speed"):
         if getattr(settings.source, key, 0) < 0:
             raise SetupError(f"{path}, [source]: {key} must not be negative")
+    if getattr(settings.source, "batch", 0) > MOST_FIXES:
+        batch = getattr(settings.source, "batch", 0)
+        raise SetupError(f"{path}, [source]: batch = {batch}: must be {MOST_FIXES:,} at the most")
     if bool(settings.mqtt.cert_file) != bool(settings.mqtt.key_file):
         raise SetupError(f"{path}, [mqtt]: cert_file and key_file belong together; give both or neither")
 

@@ -19,6 +19,7 @@ from edge.errors import HungTooOften, SourceError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+TURN_S = 0.1
 MOST_ABANDONED = 8
 """Hung reads after which the process gives up, so that its supervisor frees what they hold."""
 
@@ -45,15 +46,16 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    error: BaseException | None = None
+    trouble: str = ""
 
 
 class Watched(Generic[T]):
     """Items of a source that is opened again whenever it ends, fails or stalls.
 
-    `open_source` returns an iterator; both run in a reader thread and may raise SourceError, OSError or ValueError.
+    `open_source` returns an iterator; both run in a reader thread, and whatever they raise becomes the `trouble`.
     The iterator must look at the event it is given and end when it is set. With `once` the end of the iterator is
     the end of the input. It may take `open_s` seconds to the first item, and `stall_s` to each further one.
+    `turn` is called several times a second in the thread that takes the items, whether or not any come.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class Watched(Generic[T]):
         open_s: float = 0.0,
         once: bool = False,
         back_off: BackOff | None = None,
+        turn: Callable[[], None] = lambda: None,
     ) -> None:
         self.trouble = ""
         self._open = open_source
         self._stall_s, self._open_s = stall_s, max(open_s, stall_s)
         self._once = once
+        self._turn = turn
         self._back_off = back_off or BackOff()
         self._abandoned: list[threading.Thread] = []
 
@@ -80,17 +84,22 @@ class Watched(Generic[T]):
                 if self._once or stop.is_set():
                     return
                 self._say("the source ended")
-            except (SourceError, OSError, ValueError) as error:
+            except SourceError as error:
                 self._say(str(error))
             wait = self._back_off.next()
             log.warning("%s; trying again in %.1f s", self.trouble, wait)
-            stop.wait(wait)
+            self._rest(wait, stop)
 
     def _say(self, trouble: str) -> None:
         self.trouble = trouble
 
+    def _rest(self, seconds: float, stop: threading.Event) -> None:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, TURN_S)):
+            self._turn()
+
     def _one_opening(self, stop: threading.Event) -> Iterator[T]:
-        """Items of one opening. SourceError when it stalls."""
+        """Items of one opening. SourceError when it fails or stalls."""
         closing = threading.Event()
         # Two slots: a reader that is faster than we are waits in `put`, and the newest picture is never far behind.
         items: queue.Queue[T | _End] = queue.Queue(2)
@@ -99,15 +108,16 @@ class Watched(Generic[T]):
         heard, limit = time.monotonic(), self._open_s
         try:
             while not stop.is_set():
+                self._turn()
                 try:
-                    item = items.get(timeout=0.1)
+                    item = items.get(timeout=TURN_S)
                 except queue.Empty:
                     if time.monotonic() - heard > limit:
                         self._abandon(thread, limit)
                     continue
                 if isinstance(item, _End):
-                    if item.error is not None:
-                        raise item.error
+                    if item.trouble:
+                        raise SourceError(item.trouble)
                     return
                 self.trouble = ""
                 self._back_off.reset()
@@ -117,14 +127,17 @@ class Watched(Generic[T]):
             closing.set()
 
     def _read(self, items: queue.Queue[T | _End], closing: threading.Event) -> None:
-        """The reader thread. What it raises is raised again where it is awaited."""
+        """The reader thread. What goes wrong here, OpenCV's own errors too, is told where the items are awaited."""
         end = _End()
         try:
             for item in self._open(closing):
                 if not _put(items, item, closing):
                     return
         except (SourceError, OSError, ValueError) as error:
-            end = _End(error)
+            end = _End(str(error) or type(error).__name__)
+        except Exception as error:  # process edge: a thread that ended without a word would look like a stall
+            log.exception("reading ended by an error that nobody foresaw")
+            end = _End(" ".join(f"{type(error).__name__}: {error}".split()))
         _put(items, end, closing)
 
     def _abandon(self, thread: threading.Thread, limit: float) -> None:

@@ -1,6 +1,7 @@
 """Cameras: files with their event times, streams that stall, break off and come back."""
 
 import http.server
+import re
 import socket
 import socketserver
 import threading
@@ -255,6 +256,39 @@ def test_a_read_that_hangs_for_good_is_abandoned_and_too_many_end_the_process() 
     with pytest.raises(HungTooOften, match="9 reads hang"):
         next(items)
     forever.set()
+
+
+def cv2_error() -> None:
+    cv2.imdecode(np.zeros(0, np.uint8), cv2.IMREAD_COLOR)
+
+
+@pytest.mark.parametrize(
+    ("fail", "words"),
+    [(cv2_error, r"error: OpenCV\S+ .*Assertion failed"), (lambda: dict[str, int]()["key"], "KeyError: 'key'")],
+)
+def test_whatever_a_reader_raises_is_the_trouble_and_it_is_opened_again(
+    fail: Callable[[], object], words: str
+) -> None:
+    opened = 0
+
+    def source(_closing: threading.Event) -> Iterator[int]:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            fail()
+        yield opened
+
+    stop, told = threading.Event(), []
+    watched = Watched(source, stall_s=60, back_off=BackOff(0.5, 0.5), turn=lambda: told.append(watched.trouble))
+    assert next(watched.items(stop)) == 2
+    assert re.match(words, told[-1]) and "\n" not in told[-1]
+
+
+def test_a_password_in_what_a_library_says_does_not_reach_the_status() -> None:
+    source = CameraSource(Camera(url="rtsp://user:secret@127.0.0.1:1/x", stall_s=0.2))
+    source._watched = Watched(lambda _: iter(()), stall_s=1)
+    source._watched.trouble = "error: cannot read rtsp://user:secret@127.0.0.1:1/x"
+    assert source.trouble == "error: cannot read rtsp://user:***@127.0.0.1:1/x"
 
 
 def test_a_slow_receiver_of_items_is_not_taken_for_a_stalled_source() -> None:

@@ -66,6 +66,10 @@ def test_a_shipped_file_loads_as_it_is_and_with_every_key_uncommented(
         ('device = "a"\n[source]\nkind = "camera"\nurl = "x"\nmax_side = 0', "max_side = 0: must be more than 0"),
         ('device = "a"\n[source]\nkind = "camera"\nurl = "x"\nspeed = -1', "speed must not be negative"),
         (
+            'device = "a"\n[source]\nkind = "tracks"\nfiles = []\nbatch = 1001',
+            "batch = 1001: must be 1,000 at the most",
+        ),
+        (
             'device = "a"\n[source]\nkind = "demo-fleet"\n[mqtt]\nport = "x"',
             "Expected `int`, got `str` - at `$.mqtt.port`",
         ),

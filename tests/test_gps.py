@@ -1,5 +1,6 @@
 """GPS: sentences to fixes, against gpsd's reports of recorded receivers; live lines, gpsd, and doubtful clocks."""
 
+import contextlib
 import datetime as dt
 import json
 import math
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edge import gps as module
 from edge.clock import DeviceClock, kernel_state
 from edge.errors import SetupError
 from edge.gps import GpsSource, LiveJudge, fix_of_report, gpsd_fixes, judge_recorded, read_file, thinned
@@ -228,6 +230,12 @@ def sent(spool: Spool) -> list[Fix]:
     return [fix for m in spool.pending(0, 10_000) for fix in wire.decode(m.body, Fixes).fixes]
 
 
+def promised(spool: Spool) -> list[int]:
+    """Each `until`, in the order sent."""
+    untils = [wire.decode(m.body, Fixes).until for m in spool.pending(0, 10_000)]
+    return [until for until in untils if until is not None]
+
+
 def test_a_file_is_sent_once_and_a_restart_sends_nothing_again(tmp_path: Path) -> None:
     log, spool = tmp_path / "r.log", Spool(tmp_path / "spool.db")
     log.write_text("".join(rmc(f"12{i // 60:02d}{i % 60:02d}.00") for i in range(250)))
@@ -263,8 +271,8 @@ def test_a_mistake_is_named(settings: Gps, message: str, tmp_path: Path) -> None
 class Running:
     """A source in a thread for the length of a test."""
 
-    def __init__(self, settings: Gps, spool: Spool) -> None:
-        self.source, self.stop = GpsSource(settings, "box"), threading.Event()
+    def __init__(self, settings: Gps, spool: Spool, clock: DeviceClock | None = None) -> None:
+        self.source, self.stop = GpsSource(settings, "box", clock), threading.Event()
         outlet = Outlet(spool, lambda: None)
         self.thread = threading.Thread(target=self.source.run, args=(outlet, self.stop), daemon=True)
 
@@ -320,7 +328,7 @@ class Gpsd(threading.Thread):
                 client, _ = self.server.accept()
             except OSError:
                 return
-            with client:
+            with client, contextlib.suppress(OSError):  # a client may leave in the middle
                 client.sendall(b'{"class":"VERSION","release":"3.25"}\n')
                 self.asked.append(client.recv(1000))
                 for report in self.reports:
@@ -374,3 +382,61 @@ def test_gpsd_that_closes_is_asked_again(gpsd: Gpsd, tmp_path: Path) -> None:
 )
 def test_what_is_no_report_is_passed_over(line: bytes) -> None:
     assert fix_of_report(line, "u", judge_at(1_790_000_000)) is None
+
+
+# ---------------------------------------------------------------- silence
+
+
+def clock_of(state: Clock) -> DeviceClock:
+    return DeviceClock(kernel=lambda: state)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROMISE_EVERY_S", 0.2)
+    monkeypatch.setattr(module, "NO_FIX_S", 0.5)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_receiver_without_a_fix_or_gone_still_promises_so_that_its_silence_shows(
+    gpsd: Gpsd, tmp_path: Path, reachable: bool
+) -> None:
+    gpsd.reports[:] = [b'{"class":"TPV","mode":1}'] * 2000
+    if not reachable:
+        gpsd.server.shutdown(socket.SHUT_RDWR)
+        gpsd.server.close()
+    spool = Spool(tmp_path / "spool.db")
+    with Running(Gps(url=gpsd.url), spool, clock_of(Clock.SYNCED)) as source:
+        until(lambda: len(promised(spool)) >= 4)
+        assert -module.LATENESS <= promised(spool)[-1] - time.time_ns() // 1000 + SECOND < SECOND
+        assert promised(spool) == sorted(promised(spool))
+        assert sent(spool) == []
+        words = "no fix for 1 s" if reachable else "Connection refused"
+        until(lambda: words in source.trouble)
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("state", [Clock.UNSYNCED, Clock.STEPPED, Clock.UNKNOWN])
+def test_a_clock_that_cannot_be_believed_promises_nothing(gpsd: Gpsd, tmp_path: Path, state: Clock) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with Running(Gps(url=gpsd.url), spool, clock_of(state)):
+        until(lambda: len(gpsd.asked) >= 2)
+        assert sent(spool)
+        assert promised(spool) == []
+
+
+@pytest.mark.usefixtures("often")
+def test_a_receiver_whose_clock_is_behind_is_not_promised_past(gpsd: Gpsd, tmp_path: Path) -> None:
+    report = json.loads(gpsd.reports[0])
+    at = wire.parse_rfc3339(report["time"]) - 300 * SECOND
+    gpsd.reports[:] = [json.dumps(report | {"time": wire.rfc3339(at)}).encode()] * 2000
+    spool = Spool(tmp_path / "spool.db")
+    with Running(Gps(url=gpsd.url), spool, clock_of(Clock.SYNCED)) as source:
+        until(lambda: len(promised(spool)) >= 4)
+        assert max(promised(spool)[1:]) < at
+        assert source.trouble == ""
+
+
+def test_a_file_being_read_has_no_trouble_with_its_fix(tmp_path: Path) -> None:
+    assert GpsSource(Gps(url=str(tmp_path / "r.log")), "box").trouble == ""
