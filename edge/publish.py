@@ -121,6 +121,7 @@ class Publisher:
         self._device, self._spool, self._settings, self._version, self._said = device, spool, publish, version, said
         self._news: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._flying: set[int] = set()
+        self._told: set[str] = set()
         self._status_due = 0.0
         self._stop = threading.Event()
         self._anew()
@@ -203,7 +204,12 @@ class Publisher:
             self._spool.confirm(receipt.epoch, receipt.seq)
             self._window.confirmed(receipt.seq + 1, now)
         if receipt.resend and self._window.asked_again(receipt.seq + 1, now):
-            log.info("asked to send again from %d", receipt.seq + 1)
+            self._tell(logging.INFO, "asked to send again from %d", receipt.seq + 1)
+
+    def _tell(self, level: int, words: str, seq: int) -> None:
+        """The first time means little: at a normal start the bridge is still coming up."""
+        log.log(level if words in self._told else logging.DEBUG, words, seq)
+        self._told.add(words)
 
     def _turn(self, now: float) -> bool:
         """Send what may be sent; whether there may be more to send at once."""
@@ -216,7 +222,7 @@ class Publisher:
             self._link.publish("status", self._status("online"))
         self._window.confirmed(self._spool.base, now)  # what gave way in a full spool is settled too
         if self._window.overdue(now):
-            log.warning("no receipt in time; sending again from %d", self._window.base)
+            self._tell(logging.WARNING, "no receipt in time; sending again from %d", self._window.base)
             self._window.rewind(self._window.base, now)
         most = min(self._window.room, self._settings.in_flight - len(self._flying), AT_ONCE)
         messages = self._spool.pending(self._window.next - 1, most) if most > 0 else []

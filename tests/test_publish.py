@@ -139,15 +139,17 @@ def test_lost_messages_are_sent_again_from_the_hole(nats: Nats, tmp_path: Path, 
 
 
 def test_without_receipts_the_window_stays_bounded_and_all_is_sent_again(
-    nats: Nats, tmp_path: Path, publisher: Make
+    nats: Nats, tmp_path: Path, publisher: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = Spool(tmp_path / "spool.db")
-    with FarSide(nats.mqtt_port, "mute") as far:
+    with FarSide(nats.mqtt_port, "mute") as far, caplog.at_level("DEBUG", "edge.publish"):
         far.mute = True
         publisher("mute", nats.mqtt_port, spool)
         spool.append("position", *[BODY] * 200)
-        wait_until(lambda: far.twice >= 50, 10, "sending again")
+        wait_until(lambda: far.twice >= 100, 10, "sending again, twice")
         assert len(far.taken) == 50, "no more than the window"
+        again = [record.levelname for record in caplog.records if "no receipt in time" in record.message]
+        assert again[:2] == ["DEBUG", "WARNING"], "the first is usual while a bridge comes up"
         far.mute = False
         far.wait_for(200)
         emptied(spool)
