@@ -88,8 +88,20 @@ def test_a_batch_gives_all_its_places_in_order() -> None:
     assert [each["satellites"] for each in row["positions"]] == [5, 5, 5]
 
 
-def test_a_batch_that_lies_about_its_count_is_refused() -> None:
-    assert refused(jt808(0x0704, b"\xff\xff\0\0\x1c" + place())) == "short"
+def test_a_batch_that_miscounts_loses_nothing_and_one_cut_short_is_refused() -> None:
+    miscounted = one(jt808(0x0704, b"\xff\xff\0\0\x1c" + place()))
+    assert (len(miscounted.positions), miscounted.fields["count_said"]) == (1, 65535)
+    assert refused(jt808(0x0704, b"\0\1\0\0\x1d" + place())) == "short"
+
+
+def test_media_of_2011_and_later() -> None:
+    head = bytes.fromhex("0000007b01020102")
+    later = one(jt808(0x0801, head + place() + b"picture"))
+    assert (later.kind, later.fields["media_id"], later.positions[0].lat) == ("media", 123, 31.0)
+    assert one(jt808(0x0801, head + b"\xff\xd8" + bytes(range(200)))).positions == ()
+    for ids in (b"\0\0\0\1", b""):
+        listed = one(jt808(0x0802, b"\0\1\0\2" + 2 * (ids + b"\0\1\1" + place())))
+        assert [fix.lon for fix in listed.positions] == [121.5, 121.5]
 
 
 @pytest.mark.parametrize("message", [0x0201, 0x0500])

@@ -159,10 +159,9 @@ def read(frame: Frame) -> Message:
         names = PLAIN | LONG
         return Message(names.get(frame.type, "command" if frame.type == 0x80 else "other"), fields=frame.fields())
     reader = Reader(frame.content)
-    if frame.type not in STATUS and frame.type != 0x01:
+    device = None
+    if reading is placed:
         device, reader = identified(reader)
-    else:
-        device = None
     kind, positions, fields = reading(reader, frame.type)
     device = fields.pop("device", device)
     return Message(kind, device, tuple(positions), frame.fields() | fields)

@@ -89,12 +89,16 @@ def _answered(reader: Reader, _header: Header) -> Body:
 
 
 def _batch(reader: Reader, _header: Header) -> Body:
-    """0x0704: type 0 is a normal batch, 1 what was kept where there was no network."""
+    """0x0704: type 0 is a normal batch, 1 what was kept where there was no network.
+
+    What is there counts, not what the count says: a terminal that miscounts loses nothing.
+    """
     count, kind = reader.uint(2), reader.uint(1)
     positions = []
-    for _ in range(count):
+    while reader.left >= 2:
         positions.append(location(reader.take(reader.uint(2))))
-    return "positions", positions, {"batch": "backfill" if kind == 1 else "normal"}
+    fields = {"batch": "backfill" if kind == 1 else "normal"}
+    return "positions", positions, fields | ({} if count == len(positions) else {"count_said": count})
 
 
 def _run(reader: Reader, _header: Header) -> Body:
@@ -122,18 +126,24 @@ def _reply(reader: Reader, _header: Header) -> Body:
 
 
 def _media(reader: Reader, _header: Header) -> Body:
-    """0x0801 since 2013: id 4, type 1, format 1, event 1, channel 1, location 28, then the picture."""
+    """0x0801 since 2013: id 4, type 1, format 1, event 1, channel 1, location 28, then the picture.
+
+    In 2011 the picture came at once, and what stands in the time's place is no time.
+    """
     media, kind = reader.uint(4), reader.uint(1)
     reader.take(3)
-    return "media", [location(reader.take(28))], {"media_id": media, "media_type": kind}
+    where = location(reader.take(28)) if reader.left >= 28 else None
+    found = [where] if where and where.at is not None else []
+    return "media", found, {"media_id": media, "media_type": kind}
 
 
 def _media_list(reader: Reader, _header: Header) -> Body:
-    """0x0802: the answered serial, a count, and for each id 4, type 1, channel 1, event 1, location 28."""
+    """0x0802: answered serial, count, and for each id 4 (not in 2011), type 1, channel 1, event 1, location 28."""
     reply, count = reader.uint(2), reader.uint(2)
+    head = 3 if reader.left == count * 31 else 7
     positions = []
     for _ in range(count):
-        reader.take(7)
+        reader.take(head)
         positions.append(location(reader.take(28)))
     return "media_list", positions, {"reply_to": reply}
 
