@@ -215,7 +215,11 @@ class DeviceRecord(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Something refused, kept so that a person can see what and why. `raw` is cut to 64 KiB."""
+    """Something refused, kept so that a person can see what and why. `raw` is cut to 64 KiB.
+
+    One refusal may stand for `count` rows that came together; `raw` is then the first of them. `detail` may be
+    shown to anybody who sees the console, so it never says where a unit was.
+    """
 
     device: str
     topic: str
@@ -223,6 +227,7 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
     received: int
     raw: bytes = b""
+    count: int = 1
 
     @property
     def id(self) -> str:

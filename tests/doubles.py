@@ -5,6 +5,7 @@ They run through the contract suites of the adapters (tests/contract), so they p
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -94,16 +95,18 @@ class MemoryBook:
         self._clock = clock or itertools.count(1).__next__
         self.entries: dict[str, Alarm] = {}
         self.events: list[AlarmEvent] = []
-        self.seen: set[str] = set()
+        self.seen: dict[str, int] = {}
         self.log: list[dict[str, Any]] = []
         self.refused: dict[str, Refusal] = {}
+        self.refused_at: dict[str, int] = {}
+        self.refused_rows: Counter[str] = Counter()
         self.board: dict[str, dict[str, Any]] = {}
 
     def apply(self, signals: Sequence[Signal]) -> list[AlarmEvent]:
         before = len(self.events)
         for signal in signals:
             if signal.id not in self.seen:
-                self.seen.add(signal.id)
+                self.seen[signal.id] = self._clock()
                 self.entries[signal.alarm], steps = fold(self.entries.get(signal.alarm), signal)
                 for step in steps:
                     self._record(signal.alarm, step)
@@ -150,14 +153,27 @@ class MemoryBook:
 
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         for refusal in refusals:
-            self.refused.setdefault(refusal.id, refusal)
+            if refusal.id not in self.refused:
+                self.refused[refusal.id], self.refused_at[refusal.id] = refusal, self._clock()
+                self.refused_rows[refusal.reason] += refusal.count
 
     def refusals(self, *, reason: str | None = None, limit: int = 1000) -> list[Refusal]:
         return [r for r in reversed(self.refused.values()) if reason in (None, r.reason)][:limit]
 
     def refusal_counts(self) -> dict[str, int]:
-        reasons = sorted(refusal.reason for refusal in self.refused.values())
-        return {reason: len(list(group)) for reason, group in itertools.groupby(reasons)}
+        return dict(sorted(self.refused_rows.items()))
+
+    def forget_refusals(self, before: int) -> int:
+        old = [key for key, at in self.refused_at.items() if at < before]
+        for key in old:
+            del self.refused[key], self.refused_at[key]
+        return len(old)
+
+    def forget_signals(self, before: int) -> int:
+        old = [key for key, at in self.seen.items() if at < before]
+        for key in old:
+            del self.seen[key]
+        return len(old)
 
     def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:
         for row in devices:

@@ -51,9 +51,9 @@ def test_a_fix_from_2099_is_refused_and_one_from_2016_is_not() -> None:
     at = np.array([parse_rfc3339("2099-01-01T00:00:00Z"), old, T0 + 300 * SECOND, T0 + 301 * SECOND], np.int64)
     batch = batch_of([GOOD] * 4, at=at, received=np.full(4, T0, np.int64))
     good, refusals, _ = clean(batch, enrolled=None, limits=LIMITS)
-    assert [r.reason for r in refusals] == ["clock_future", "clock_future"]
+    assert [(r.reason, r.count) for r in refusals] == [("clock_future", 2)]
     assert good.at.tolist() == [old, T0 + 300 * SECOND]
-    assert "at 2099-01-01T00:00:00Z" in refusals[0].detail
+    assert "2 fixes from 2023-11-14T22:18:21Z to 2099-01-01T00:00:00Z" in refusals[0].detail
 
 
 def test_edges_of_the_world_are_in_it() -> None:
@@ -66,8 +66,29 @@ def test_of_a_stranger_nothing_is_kept_but_that_he_came() -> None:
     good, refusals, _ = clean(batch_of(rows), enrolled={"a"}, limits=LIMITS)
     (refusal,) = refusals
     assert (refusal.reason, refusal.raw, len(good)) == ("not_enrolled", b"", 2)
-    assert "unit spy is not in the fleet: 2 fixes from" in refusal.detail
+    assert refusal.detail.startswith("unit spy: 2 fixes from") and "not in the fleet" in refusal.detail
     assert "51.2" not in refusal.detail + repr(refusal.raw)
+
+
+def test_a_refusal_of_an_enrolled_unit_keeps_the_fix_but_does_not_show_where_it_was() -> None:
+    rows = [F("a", (parse_rfc3339("1980-01-06T00:00:00Z") - T0) / SECOND, 51.234567, 11.345678)]
+    (refusal,) = clean(batch_of(rows), enrolled={"a"}, limits=LIMITS).refusals
+    assert refusal.detail == "unit a: 1 fix at 1980-01-06T00:00:00Z"
+    assert json.loads(refusal.raw)["lat"] == 51.234567
+
+
+def test_refusals_of_a_batch_are_one_for_each_unit_source_and_reason() -> None:
+    wrong = [F(unit, -(10**9) + t, 50, 10) for t in range(150) for unit in ("a", "b")]
+    rows = [GOOD, *wrong, F("a", 1, 95, 10), F("spy", 1, 50, 10)]
+    refusals = clean(batch_of(rows), enrolled={"a", "b"}, limits=LIMITS).refusals
+    assert [(r.reason, r.count, json.loads(r.raw)["unit"] if r.raw else "") for r in refusals] == [
+        ("clock_early", 150, "a"),
+        ("clock_early", 150, "b"),
+        ("latitude_range", 1, "a"),
+        ("not_enrolled", 1, ""),
+    ]
+    again = clean(batch_of(rows), enrolled={"a", "b"}, limits=LIMITS).refusals
+    assert [r.id for r in again] == [r.id for r in refusals] and len({r.id for r in refusals}) == 4
 
 
 def test_impossible_values_become_absent_and_the_fix_stays() -> None:

@@ -153,9 +153,11 @@ def test_bad_lines_can_be_left_out(folder: Path) -> None:
 
 def test_wrong_positions_are_refused_and_counted(folder: Path) -> None:
     day = folder / "day.csv"
-    day.write_text(day.read_text() + f"a,{rfc3339(T0 + 90 * SECOND)},95,10,3\na,1970-01-01T00:00:00Z,50,10,3\n")
+    day.write_text(
+        day.read_text() + f"a,{rfc3339(T0 + 90 * SECOND)},95,10,3\n" * 2 + "a,1970-01-01T00:00:00Z,50,10,3\n"
+    )
     done = vedette("replay", day, "--rules", folder / "rules.toml")
-    assert "refused, latitude_range: 1" in done.stderr
+    assert "refused, latitude_range: 2" in done.stderr
     assert "refused, clock_early: 1" in done.stderr
 
 

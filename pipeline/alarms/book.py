@@ -49,7 +49,8 @@ class SqlAlarmBook:
                 events += [
                     self._event(last + len(events) + n, signal.alarm, step) for n, step in enumerate(steps, 1)
                 ]
-            rows.add(db, schema.signal_seen, [{"id": signal.id} for signal in fresh])
+            seen = self._clock()
+            rows.add(db, schema.signal_seen, [{"id": signal.id, "recorded": seen} for signal in fresh])
             self._record(db, before, after, events)
         return events
 
@@ -126,7 +127,7 @@ class SqlAlarmBook:
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         if refusals:
             with self._turn() as (db, _):
-                ledger.refuse(db, refusals)
+                ledger.refuse(db, refusals, self._clock())
 
     def refusals(self, *, reason: str | None = None, limit: int = 1000) -> list[Refusal]:
         with self._db.reading() as db:
@@ -135,6 +136,14 @@ class SqlAlarmBook:
     def refusal_counts(self) -> dict[str, int]:
         with self._db.reading() as db:
             return ledger.counts(db)
+
+    def forget_refusals(self, before: int) -> int:
+        with self._db.writing() as db:
+            return ledger.forget(db, schema.refusal, before)
+
+    def forget_signals(self, before: int) -> int:
+        with self._db.writing() as db:
+            return ledger.forget(db, schema.signal_seen, before)
 
     def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:
         if devices:

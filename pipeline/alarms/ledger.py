@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 
 from pipeline.alarms import rows, schema
 from pipeline.message import Refusal
@@ -32,19 +32,21 @@ def audits(db: Connection, limit: int) -> list[dict[str, Any]]:
     return [dict(row) for row in db.execute(query).mappings()]
 
 
-def refuse(db: Connection, refusals: Sequence[Refusal]) -> None:
-    """Add those not there yet, count them, and drop the oldest over the limit."""
+def refuse(db: Connection, refusals: Sequence[Refusal], recorded: int) -> None:
+    """Add those not there yet, count them, and drop the oldest over the limit. `recorded`: the book's clock."""
     distinct = {refusal.id: refusal for refusal in refusals}
     known = rows.among(db, schema.refusal, list(distinct))
     fresh = {key: refusal for key, refusal in distinct.items() if key not in known}
-    rows.add(db, schema.refusal, [_row(key, refusal) for key, refusal in fresh.items()])
-    _count(db, Counter(refusal.reason for refusal in fresh.values()))
+    rows.add(db, schema.refusal, [_row(key, refusal, recorded) for key, refusal in fresh.items()])
+    _count(db, fresh.values())
     newest = db.execute(select(func.max(schema.refusal.c.number))).scalar() or 0
     db.execute(delete(schema.refusal).where(schema.refusal.c.number <= newest - REFUSALS_KEPT))
 
 
-def _count(db: Connection, more: Counter[str]) -> None:
-    table = schema.refusal_count
+def _count(db: Connection, fresh: Iterable[Refusal]) -> None:
+    table, more = schema.refusal_count, Counter[str]()
+    for refusal in fresh:
+        more[refusal.reason] += refusal.count
     known = counts(db)
     rows.add(db, table, [{"reason": reason, "count": 0} for reason in more if reason not in known])
     if more:
@@ -54,8 +56,13 @@ def _count(db: Connection, more: Counter[str]) -> None:
         db.execute(bump, [{"key": reason, "more": count} for reason, count in more.items()])
 
 
-def _row(key: str, refusal: Refusal) -> dict[str, Any]:
-    return msgspec.structs.asdict(refusal) | {"id": key, "raw": refusal.raw[:RAW_LIMIT]}
+def _row(key: str, refusal: Refusal, recorded: int) -> dict[str, Any]:
+    return msgspec.structs.asdict(refusal) | {"id": key, "raw": refusal.raw[:RAW_LIMIT], "recorded": recorded}
+
+
+def forget(db: Connection, table: Table, before: int) -> int:
+    """Delete the rows of a table with recorded < before; returns how many."""
+    return db.execute(delete(table).where(table.c.recorded < before)).rowcount
 
 
 def refusals(db: Connection, reason: str | None, limit: int) -> list[Refusal]:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     event,
 )
 
-VERSION = 1
+VERSION = 2
 METADATA = MetaData()
 ddl: Any = DDL
 Micros = BigInteger
@@ -61,8 +61,10 @@ alarm_event = Table(
 )
 Index("alarm_event_by_alarm", alarm_event.c.alarm, alarm_event.c.number)
 
-signal_seen = Table("signal_seen", METADATA, Column("id", String(16), primary_key=True))
-"""Signals already folded in, so that a second delivery changes nothing."""
+signal_seen = Table(
+    "signal_seen", METADATA, Column("id", String(16), primary_key=True), Column("recorded", Micros, nullable=False)
+)
+"""Signals already folded in, so that a second delivery changes nothing, and when by the book's clock."""
 
 counter = Table(
     "counter", METADATA, Column("name", String(16), primary_key=True), Column("value", BigInteger, nullable=False)
@@ -92,6 +94,8 @@ refusal = Table(
     Column("detail", Text, nullable=False),
     Column("received", Micros, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("recorded", Micros, nullable=False),
 )
 Index("refusal_by_reason", refusal.c.reason, refusal.c.number)
 
@@ -101,7 +105,7 @@ refusal_count = Table(
     Column("reason", Text, primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
-"""Refusals by reason since the beginning; the rows themselves are kept up to a number."""
+"""Refused since the beginning, by reason; the rows themselves are kept up to a number and an age."""
 
 device = Table("device", METADATA, Column("device", Text, primary_key=True), Column("row", Text, nullable=False))
 

@@ -21,7 +21,7 @@ from pipeline.rules.fences import Fence, datum_doubt, load_fences
 from pipeline.rules.firm import Edge
 from pipeline.rules.shapes import Reading
 from pipeline.rules.transitions import Transition, transitions
-from pipeline.telemetry.clean import Limits, clean
+from pipeline.telemetry.clean import Limits, clean, tally
 from pipeline.wire import rfc3339
 
 Command = Callable[..., None]
@@ -30,10 +30,9 @@ Command = Callable[..., None]
 def reading_options(command: Command) -> Command:
     """How fence files are to be understood; the command gets them as the argument `how`."""
 
-    def with_reading(
-        *, repair: bool, datum: Any, corridor_m: float, lat_first: bool, numbered: bool, **options: Any
-    ) -> None:
-        command(how=Reading(repair, datum, corridor_m, lat_first, numbered), **options)
+    def with_reading(*, repair: bool, datum: Any, corridor_m: float, radius_m: float, **options: Any) -> None:
+        flags = {name: options.pop(name) for name in ("lat_first", "numbered")}
+        command(how=Reading(repair, datum, corridor_m, radius_m, **flags), **options)
 
     with_reading.__doc__ = command.__doc__
     for option in (
@@ -44,6 +43,9 @@ def reading_options(command: Command) -> Command:
             type=click.FloatRange(0),
             default=0.0,
             help="Metres to either side of lines that name no width.",
+        ),
+        click.option(
+            "--radius-m", type=click.FloatRange(0), default=0.0, help="Metres around points that name no radius."
         ),
         click.option("--datum", type=click.Choice(DATUMS), help="Datum of the fence files (default: WGS-84)."),
         click.option("--repair", is_flag=True, help="Take a fence that crosses itself as its odd-even area."),
@@ -112,7 +114,7 @@ def edge_of(*, plain: bool, hysteresis_m: float, hysteresis_s: float, accuracy: 
 
 def believable(batch: PositionBatch) -> PositionBatch:
     good, refusals, _mended = clean(batch, enrolled=None, limits=Limits())
-    for reason, count in sorted(Counter(refusal.reason for refusal in refusals).items()):
+    for reason, count in tally(refusals).items():
         click.echo(f"refused, {reason}: {count}", err=True)
     return good
 

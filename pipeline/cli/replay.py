@@ -22,7 +22,7 @@ from pipeline.rules.config import RuleSet, load
 from pipeline.rules.fleet import Fleet, load_fleet
 from pipeline.rules.head import in_order
 from pipeline.settings import Settings
-from pipeline.telemetry.clean import Limits
+from pipeline.telemetry.clean import Limits, tally
 from pipeline.trackfile import Progress, TrackError, read_columns
 
 TRACKS = (".csv", ".csv.gz")
@@ -174,7 +174,7 @@ def _tell_tracks(batch: PositionBatch, outcome: Outcome) -> None:
     hours = (int(batch.at.max()) - int(batch.at.min())) / SECOND / 3600
     late = f", {state.slots.late} late or doubled" if state.slots.late else ""
     click.echo(f"{len(batch)} fixes of {len(batch.units)} units over {hours:.1f} h{late}", err=True)
-    for reason, count in sorted(Counter(refusal.reason for refusal in outcome.refusals).items()):
+    for reason, count in tally(outcome.refusals).items():
         click.echo(f"refused, {reason}: {count}", err=True)
 
 

@@ -12,7 +12,8 @@ An impossible speed, course, altitude or accuracy does not condemn a fix: the va
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ MAX_SPEED = 150.0
 """m/s. No enrolled vehicle is faster; receivers send 1023 knots and the like for "unknown"."""
 
 MAX_ALT = 20_000.0
+NOT_ENROLLED = "not_enrolled"
+REASONS = (NOT_ENROLLED, "latitude_range", "longitude_range", "null_island", "clock_early", "clock_future")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,7 @@ def clean(batch: PositionBatch, *, enrolled: Collection[str] | None, limits: Lim
     if good.all():
         return Cleaned(*_mend(batch, []))
     strangers = ~known if known is not None else np.zeros(len(batch), np.bool_)
-    refusals = [*_not_enrolled(batch, strangers), *_refused(batch, ~good & ~strangers, limits)]
-    return Cleaned(*_mend(batch.select(good), refusals))
+    return Cleaned(*_mend(batch.select(good), list(_refusals(batch, ~good, strangers, limits))))
 
 
 def _known(batch: PositionBatch, enrolled: Collection[str] | None) -> NDArray[np.bool_] | None:
@@ -99,33 +101,50 @@ def _mend(batch: PositionBatch, refusals: list[Refusal]) -> tuple[PositionBatch,
 # ---------------------------------------------------------------- refusals
 
 
-def _not_enrolled(batch: PositionBatch, rows: NDArray[np.bool_]) -> Iterator[Refusal]:
-    """One refusal for all rows of a unit and source in the batch, without coordinates."""
-    for unit, source in np.unique(np.stack((batch.unit[rows], batch.source[rows]), axis=1), axis=0).tolist():
-        these = rows & (batch.unit == unit) & (batch.source == source)
-        at, name = batch.at[these], batch.units[unit]
-        span = f"{int(these.sum())} fixes from {rfc3339(int(at.min()))} to {rfc3339(int(at.max()))}"
-        detail = f"unit {name} is not in the fleet: {span}, coordinates not kept"
-        yield _refusal(batch, int(np.flatnonzero(these)[0]), "not_enrolled", detail, b"")
+def tally(refusals: Iterable[Refusal]) -> dict[str, int]:
+    """Rows refused, by reason, in the order of their names."""
+    rows: Counter[str] = Counter()
+    for refusal in refusals:
+        rows[refusal.reason] += refusal.count
+    return dict(sorted(rows.items()))
 
 
-def _refused(batch: PositionBatch, rows: NDArray[np.bool_], limits: Limits) -> Iterator[Refusal]:
-    for row in np.flatnonzero(rows).tolist():
-        fix = _fix(batch, row)
-        lat, lon, at = fix["lat"], fix["lon"], int(fix["at_us"])
-        reason = _reason(lat, lon, at, limits)
-        detail = f"unit {fix['unit']} at {rfc3339(at)}, latitude {lat}, longitude {lon}"
-        yield _refusal(batch, row, reason, detail, msgspec.json.encode(fix))
+def _refusals(
+    batch: PositionBatch, rows: NDArray[np.bool_], strangers: NDArray[np.bool_], limits: Limits
+) -> Iterator[Refusal]:
+    """One for all rows of a unit, source and reason: a gateway's clock may be wrong for days."""
+    bad = np.flatnonzero(rows)
+    reason = _reasons(batch.select(bad), strangers[bad], limits)
+    keys = np.stack((batch.unit[bad], batch.source[bad], reason), axis=1)
+    _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    for n in np.argsort(first).tolist():
+        yield _refusal(batch, bad[group.reshape(-1) == n], REASONS[int(reason[first[n]])])
 
 
-def _reason(lat: Any, lon: Any, at: int, limits: Limits) -> str:
-    if lat is None or not -90 <= lat <= 90:
-        return "latitude_range"
-    if lon is None or not -180 <= lon <= 180:
-        return "longitude_range"
-    if lat == 0 and lon == 0:
-        return "null_island"
-    return "clock_early" if at < limits.earliest else "clock_future"
+def _reasons(batch: PositionBatch, strangers: NDArray[np.bool_], limits: Limits) -> NDArray[np.int64]:
+    """The first that applies to each row, as an index of REASONS."""
+    found = (
+        strangers,
+        ~((batch.lat >= -90) & (batch.lat <= 90)),
+        ~((batch.lon >= -180) & (batch.lon <= 180)),
+        (batch.lat == 0) & (batch.lon == 0),
+        batch.at < limits.earliest,
+    )
+    return np.select(found, range(len(found)), len(found)).astype(np.int64)
+
+
+def _refusal(batch: PositionBatch, rows: NDArray[np.intp], reason: str) -> Refusal:
+    """Says how many fixes and of what time, and never where. Of a stranger not even a row is kept."""
+    first, at, count = int(rows[0]), batch.at[rows], len(rows)
+    device, unit = batch.sources[int(batch.source[first])].device, batch.units[int(batch.unit[first])]
+    span = f"1 fix at {rfc3339(int(at[0]))}"
+    if count > 1:
+        span = f"{count} fixes from {rfc3339(int(at.min()))} to {rfc3339(int(at.max()))}"
+    stranger = reason == NOT_ENROLLED
+    detail = f"unit {unit}: {span}" + (", not in the fleet, coordinates not kept" if stranger else "")
+    raw = b"" if stranger else msgspec.json.encode(_fix(batch, first))
+    received = int(batch.received[first])
+    return Refusal(device, wire.topic(device, "position"), reason, detail, received, raw, count)
 
 
 def _fix(batch: PositionBatch, row: int) -> dict[str, Any]:
@@ -134,8 +153,3 @@ def _fix(batch: PositionBatch, row: int) -> dict[str, Any]:
     for name in ("lat", "lon", "speed", "course", "alt", "accuracy"):
         fix[name] = optional(float(getattr(batch, name)[row]))
     return fix | {"seq": int(batch.seq[row])}
-
-
-def _refusal(batch: PositionBatch, row: int, reason: str, detail: str, raw: bytes) -> Refusal:
-    device = batch.sources[int(batch.source[row])].device
-    return Refusal(device, wire.topic(device, "position"), reason, detail, int(batch.received[row]), raw)

@@ -236,6 +236,32 @@ def test_the_quarantine_keeps_each_refusal_once(book: AlarmBook) -> None:
     assert book.refusal_counts() == {"clock_future": 1, "latitude_range": 2}
 
 
+def test_a_refusal_that_stands_for_many_rows_counts_them_all(book: AlarmBook) -> None:
+    many = msgspec.structs.replace(refusal(1), count=300)
+    book.refuse([many, refusal(2)])
+    book.refuse([many])
+    assert book.refusals() == [refusal(2), many]
+    assert book.refusal_counts() == {"latitude_range": 301}
+
+
+def test_refusals_are_forgotten_by_when_they_came_and_their_counts_stay(book: AlarmBook) -> None:
+    """`received` does not decide: a record that could not be read has none."""
+    book.refuse([refusal(1), msgspec.structs.replace(refusal(2), received=0)])
+    assert (book.forget_refusals(NOW), len(book.refusals())) == (0, 2)
+    assert (book.forget_refusals(NOW + 1), book.refusals()) == (2, [])
+    assert book.refusal_counts() == {"latitude_range": 2}
+    assert book.forget_refusals(NOW + 1) == 0
+
+
+def test_signals_are_forgotten_and_their_alarms_stay_as_they_are(book: AlarmBook) -> None:
+    key = raised(book)
+    book.act(key, "acknowledge", by="olga")
+    assert book.forget_signals(NOW) == 0
+    assert book.forget_signals(NOW + 1) == 1
+    assert [a.state for a in book.alarms()] == ["acknowledged"]
+    assert book.apply([signal()]) == [], "an alarm that is there is not raised again"
+
+
 def test_the_device_board_keeps_what_a_report_leaves_out(book: AlarmBook) -> None:
     book.report_devices([{"device": "cam-1", "received": 5, "state": "running", "waiting": 3}, {"device": "a"}])
     book.report_devices([{"device": "cam-1", "received": 9, "frame_scored": 7}])
