@@ -93,6 +93,17 @@ def test_gpx(tmp_path: Path) -> None:
     assert inside(load_fences(write(tmp_path, "closed.gpx", closed)), 1, 3) == {"patrol"}
 
 
+def test_a_radius_for_points_that_name_none(tmp_path: Path) -> None:
+    path = write(tmp_path, "places.gpx", GPX.replace("<radius>500</radius>", ""))
+    assert "its radius is None" in refused(path, corridor=50)
+    fences = load_fences(path, how=Reading(corridor=50, radius=100))
+    assert inside(fences, 10, metres_east(10, 10, 99)) == {"tower"}
+    assert inside(fences, 10, metres_east(10, 10, 101)) == set()
+    assert inside(load_fences(write(tmp_path, "p.gpx", GPX), how=Reading(corridor=50, radius=1)), 10, 10.004) == {
+        "tower"
+    }
+
+
 def test_wkt_and_a_table_of_it(tmp_path: Path) -> None:
     text = "SRID=4326;POLYGON Z((0 0 1, +4 0 1, 4 4 1, 0 4 1, 0 0 1), (1 1, 2 1, 2 2, 1 2, 1 1))"
     fences = load_fences(write(tmp_path, "yard.wkt", text))

@@ -190,7 +190,7 @@ def _version(folder: Path, spec: Common) -> str:
 def _fences(folder: Path, spec: GeofenceSpec) -> tuple[tuple[Fence, ...], list[tuple[str, str, str]]]:
     """The fences of a rule, and (key, reason, fix) of what is wrong with them."""
     fences: list[Fence] = []
-    how = Reading(repair=spec.repair, datum=spec.datum, corridor=spec.corridor_m)
+    how = Reading(repair=spec.repair, datum=spec.datum, corridor=spec.corridor_m, radius=spec.radius_m)
     for name in spec.files:
         try:
             fences += load_fences(folder / name, source=name, how=how)

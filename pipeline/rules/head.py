@@ -11,10 +11,14 @@ from pipeline.rules.fleet import Fleet
 
 
 class Scope:
-    """Which subjects a rule is about: names by pattern (`bus-*`), units by group; both empty means everyone."""
+    """Which subjects a rule is about: names by pattern (`bus-*`), units by group; both empty means everyone.
+
+    With a fleet, nobody outside it: a unit that was taken out may still be in the state of a rule.
+    """
 
     def __init__(self, names: Sequence[str] = (), groups: Sequence[str] = (), fleet: Fleet | None = None) -> None:
         self._names, self._groups = tuple(names), frozenset(groups)
+        self._enrolled = None if fleet is None else fleet.units
         self._fleet = fleet or Fleet()
         self._known: dict[str, bool] = {}
 
@@ -29,6 +33,8 @@ class Scope:
         return f"{self._fleet.group(unit) or 'unit'} {unit}"
 
     def _decide(self, name: str) -> bool:
+        if self._enrolled is not None and name not in self._enrolled:
+            return False
         if not self._names and not self._groups:
             return True
         if self._fleet.group(name) in self._groups:

@@ -52,13 +52,15 @@ class FenceError(UserError):
 class Reading:
     """How a fence file is to be understood.
 
-    `datum` None: nobody said, WGS-84 is taken. `corridor`: metres to either side of lines that name no width.
-    `lat_first`: WKT as Traccar writes it. `numbered`: a fence without a name is called by its number.
+    `datum` None: nobody said, WGS-84 is taken. `corridor`: metres to either side of lines that name no width;
+    `radius`: metres around points that name none. `lat_first`: WKT as Traccar writes it. `numbered`: a fence
+    without a name is called by its number.
     """
 
     repair: bool = False
     datum: Datum | None = None
     corridor: float = 0.0
+    radius: float = 0.0
     lat_first: bool = False
     numbered: bool = False
 
@@ -109,10 +111,11 @@ def _parts(parts: Any, where: str) -> list[Any]:
 
 
 def _circle(geometry: dict[str, Any], properties: dict[str, Any], where: str, how: Reading) -> Shape:
-    radius = _number(properties.get("radius"))
+    said = properties.get("radius", how.radius or None)
+    radius = _number(said)
     if not 0 < radius <= MAX_RADIUS:
-        fix = f"set properties.radius in metres, above 0 and up to {MAX_RADIUS:.0f}"
-        raise FenceError(where, f"a Point is a circle, and its radius is {properties.get('radius')!r}", fix)
+        fix = f"set properties.radius, or radius_m for the file, in metres, above 0 and up to {MAX_RADIUS:.0f}"
+        raise FenceError(where, f"a Point is a circle, and its radius is {said!r}", fix)
     ((lon, lat),) = _points([geometry.get("coordinates")], where, how).tolist()
     north, _east = (float(v) for v in degree(np.float64(lat)))  # type: ignore[arg-type]
     dlat = radius / north * 1.02

@@ -51,6 +51,7 @@ class GeofenceSpec(Units, frozen=True, kw_only=True):
     repair: bool = False
     datum: Datum | None = None
     corridor_m: NotNegative = 0.0
+    radius_m: NotNegative = 0.0
     hysteresis_m: NotNegative = 0.0
     hysteresis_s: NotNegative = 0.0
     accuracy: bool = False
