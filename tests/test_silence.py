@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline import wire
 from pipeline.message import SECOND, DeviceRecord, DeviceReport, Signal, Status
+from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import Scope
 from pipeline.rules.moves import arrange, no_slots
 from pipeline.rules.silence import DeviceSilence, DeviceState, UnitSilence, UnitState
@@ -59,6 +60,13 @@ def test_a_tick_of_another_device_says_nothing() -> None:
 def test_only_units_in_scope() -> None:
     rule = units(scope=Scope(["b"]))
     assert {s.subject for s in run(rule, [at(0), at(0, "b"), at(500), at(500, "b")])} == {"b"}
+
+
+def test_a_unit_taken_out_of_the_fleet_is_not_told_of_although_the_state_knows_it() -> None:
+    before, after = units(scope=Scope(fleet=Fleet({"a": "", "b": ""}))), units(scope=Scope(fleet=Fleet({"b": ""})))
+    state, _ = before.step(before.initial(), arrange(no_slots(), batch_of([at(0), at(0, "b")])))
+    state = wire.unpack_state(wire.pack_state(state), UnitState)
+    assert [s.subject for s in after.tick(state, ("gw", T0 + 500 * SECOND))[1]] == ["b"]
 
 
 fixes = st.lists(st.builds(at, st.integers(0, 900), st.sampled_from("ab")), max_size=20)
