@@ -36,3 +36,19 @@ class Stage(Protocol[S, O]):
     def figures(self) -> dict[str, Any]:
         """Counts of its own for the pulse."""
         ...
+
+
+class Stateless:
+    """The half of a stage that keeps nothing between records."""
+
+    def initial(self) -> None:
+        return None
+
+    def dump(self, _state: None) -> bytes:
+        return b""
+
+    def restore(self, _data: bytes) -> None:
+        return None
+
+    def figures(self) -> dict[str, Any]:
+        return {}

@@ -12,33 +12,22 @@ from pipeline.message import DeviceRecord, DeviceReport, Refusal, Signal
 from pipeline.ports import AlarmBook, Rule
 from pipeline.record import Record, decoded, refusal_record
 from pipeline.rules import states
+from pipeline.stage import Stateless
 
 T = TypeVar("T")
 
 
-class _Stateless(Generic[T]):
+class _Carrying(Stateless, Generic[T]):
     """A stage that only carries: records in, rows of the book out."""
 
     def __init__(self, book: AlarmBook) -> None:
         self._book = book
 
-    def initial(self) -> None:
-        return None
-
-    def dump(self, _state: None) -> bytes:
-        return b""
-
-    def restore(self, _data: bytes) -> None:
-        return None
-
     def records(self, _outcome: list[T]) -> Iterable[Record]:
         return ()
 
-    def figures(self) -> dict[str, Any]:
-        return {}
 
-
-class SignalStage(_Stateless[Signal | Refusal]):
+class SignalStage(_Carrying[Signal | Refusal]):
     """One episode, one alarm: the book folds signals by alarm id."""
 
     topic = wire.SIGNALS
@@ -53,7 +42,7 @@ class SignalStage(_Stateless[Signal | Refusal]):
         self._book.refuse([r for r in said if isinstance(r, Refusal)])
 
 
-class QuarantineStage(_Stateless[Refusal]):
+class QuarantineStage(_Carrying[Refusal]):
     """What was refused anywhere, where a person can list it."""
 
     topic = wire.QUARANTINE

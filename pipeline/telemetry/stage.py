@@ -12,6 +12,7 @@ from pipeline import wire
 from pipeline.message import PositionBatch, ReadingRecord, Refusal, Signal
 from pipeline.ports import Store
 from pipeline.record import Record, decoded, refusal_record, signal_record, unreadable
+from pipeline.stage import Stateless
 from pipeline.telemetry.fold import Fold
 
 
@@ -74,7 +75,7 @@ class PositionStage:
         yield from map(refusal_record, outcome.refusals)
 
 
-class ReadingStage:
+class ReadingStage(Stateless):
     """Sensor readings have no rule yet: they are stored, each once."""
 
     topic = wire.READINGS
@@ -83,15 +84,6 @@ class ReadingStage:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def initial(self) -> None:
-        return None
-
-    def dump(self, _state: None) -> bytes:
-        return b""
-
-    def restore(self, _data: bytes) -> None:
-        return None
-
     def handle(self, _state: None, values: Sequence[bytes]) -> tuple[None, list[ReadingRecord | Refusal]]:
         return None, [decoded(self.topic, value, wire.unpack_readings) for value in values]
 
@@ -99,9 +91,6 @@ class ReadingStage:
         readings = [r for outcome in outcomes for r in outcome if isinstance(r, ReadingRecord)]
         if readings:
             self._store.write_readings(readings)
-
-    def figures(self) -> dict[str, Any]:
-        return {}
 
     def records(self, outcome: list[ReadingRecord | Refusal]) -> Iterable[Record]:
         return [refusal_record(r) for r in outcome if isinstance(r, Refusal)]
