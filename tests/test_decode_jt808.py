@@ -158,6 +158,25 @@ def test_every_changed_bit_is_noticed() -> None:
             assert refused(bytes(changed)) in ("checksum", "length", "escape", "encrypted", "short")
 
 
+def test_with_a_wrong_check_code_comes_what_would_have_been_said() -> None:
+    frame = bytearray(jt808(0x0200, place()))
+    frame[-2] ^= 1
+    with pytest.raises(DecodeError, match="checksum") as caught:
+        decode(bytes(frame))
+    assert caught.value.unverified[0].positions[0].lat == 31.0
+
+
+def test_another_delimiter_has_other_escapes_and_a_longer_number() -> None:
+    body = place(lat=0x00E6E73E)
+    content = b"\x02\x00" + len(body).to_bytes(2) + bytes.fromhex("00013512345678") + b"\0\1" + body
+    plain = unescape(escaped(content)[1:-1])
+    escapes = {0xE6: b"\xe6\x01", 0xE7: b"\xe6\x02", 0x3E: b"\x3e\x01", 0x3D: b"\x3e\x02"}
+    frame = b"\xe7" + b"".join(escapes.get(byte, bytes([byte])) for byte in plain) + b"\xe7"
+    message = one(frame)
+    assert (message.device, message.positions[0].lat) == ("00013512345678", 0x00E6E73E / 1e6)
+    assert refused(frame[:-1] + b"\x7e") == "framing"
+
+
 def test_reasons_of_refusal() -> None:
     good = jt808(0x0002, b"")
     assert refused(b"") == "empty"

@@ -50,12 +50,24 @@ PLAIN = {
 def decode(frame: bytes) -> list[Message]:
     """Messages of one frame with its delimiters, escaped as on the line; one recorded unescaped is taken too.
 
-    DecodeError: empty, framing, escape, short, length, encrypted, checksum.
+    DecodeError: empty, framing, escape, short, length, encrypted, checksum. With `checksum` comes what the frame
+    would have said, as `unverified`.
     """
     if frame[:1] == b"(":
         return [sentence(frame)]
-    header, body = opened(frame)
-    return [read(header, body)]
+    return [read(*sound(frame))]
+
+
+def sound(frame: bytes) -> tuple[Header, bytes]:
+    """Header and body of a frame whose check code is right. DecodeError as for `decode`."""
+    found = opened(frame)
+    if not found.complaint:
+        return found.header, found.body
+    try:
+        unverified = [read(found.header, found.body)]
+    except DecodeError:
+        unverified = []
+    raise DecodeError("checksum", found.complaint, unverified=unverified)
 
 
 # ---------------------------------------------------------------- bodies
@@ -202,7 +214,7 @@ class Session:
         """As `decode`; the last part of a divided message brings the whole. DecodeError as there, and `parts`."""
         if frame[:1] == b"(":
             return [sentence(frame)]
-        header, body = opened(frame)
+        header, body = sound(frame)
         if header.total <= 1:
             return [read(header, body)]
         whole = self._joined(header, body)

@@ -8,15 +8,15 @@ divided (1), version flag of 2019 (1). Source: JT/T 808-2011, -2013 and -2019, c
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import xor
 from typing import Any
 
 from edge.decode import jt808_vendor
 from edge.decode.base import LIMIT, DecodeError, Reader, told
-
-DELIMITER = 0x7E
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +44,36 @@ def imei(device: str) -> str | None:
     return digits + str(-sum(number // 10 + number % 10 for number in doubled) % 10)
 
 
-def opened(frame: bytes) -> tuple[Header, bytes]:
-    """Header and body of a frame whose length and check code are right. DecodeError as for `decode`."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`complaint` says what is wrong with the check code; it is empty if nothing is."""
+
+    header: Header
+    body: bytes
+    complaint: str = ""
+
+
+def opened(frame: bytes) -> Frame:
+    """The parts of a frame, escaped as on the line; if that does not fit, as it is: some record it unescaped.
+
+    DecodeError: empty, framing, escape, short, length, encrypted.
+    """
     if len(frame) > LIMIT:
         raise DecodeError("length", f"{len(frame)} bytes are no frame")
-    inner = bare(frame)
-    if jt808_vendor.is_short(inner):
-        return _short(inner)
-    try:
-        return parted(unescape(inner))
-    except DecodeError as refused:
+    inner, line = bare(frame)
+    refused, doubtful = DecodeError("framing"), None
+    for undo in (bytes, line.unescape):
         try:
-            return parted(inner)
-        except DecodeError:
-            raise refused from None
-
-
-def bare(frame: bytes) -> bytes:
-    """What stands between the delimiters."""
-    if not frame:
-        raise DecodeError("empty")
-    if len(frame) < 2 or frame[0] != DELIMITER or frame[-1] != DELIMITER:
-        raise DecodeError("framing", "a frame begins and ends with 7e")
-    return frame[1:-1]
+            found = line.part(undo(inner))
+        except DecodeError as error:
+            refused, doubtful = error, None
+            continue
+        if not found.complaint:
+            return found
+        doubtful = found
+    if doubtful is None:
+        raise refused
+    return doubtful
 
 
 def unescape(inner: bytes) -> bytes:
@@ -77,43 +84,75 @@ def unescape(inner: bytes) -> bytes:
         if piece[:1] not in (b"\x01", b"\x02"):
             raise DecodeError("escape", f"7d is followed by {piece[:1].hex() or 'nothing'}")
         plain += bytes([0x7C + piece[0]]) + piece[1:]
-    if DELIMITER in head or any(DELIMITER in piece for piece in pieces):
+    if b"\x7e" in inner:
         raise DecodeError("escape", "7e stands inside the frame")
     return bytes(plain)
 
 
-def parted(content: bytes) -> tuple[Header, bytes]:
+def unescape_e7(inner: bytes) -> bytes:
+    """Undo the escapes of the delimiter E7."""
+    return ESCAPED_E7.sub(lambda pair: ESCAPES_E7[pair[0]], inner)
+
+
+ESCAPES_E7 = {b"\xe6\x01": b"\xe6", b"\xe6\x02": b"\xe7", b"\x3e\x01": b"\x3e", b"\x3e\x02": b"\x3d"}
+ESCAPED_E7 = re.compile(b"[\xe6\x3e][\x01\x02]")
+
+
+def part(content: bytes) -> Frame:
+    return short(content) if jt808_vendor.is_short(content) else parted(content, phone=6)
+
+
+def parted(content: bytes, *, phone: int) -> Frame:
     reader = Reader(content)
     message, properties = reader.uint(2), reader.uint(2)
     version = reader.uint(1) if properties & 0x4000 else None
-    device = reader.bcd(6 if version is None else 10)
+    device = reader.bcd(phone if version is None else 10)
     header = Header(message, device, reader.uint(2), version)
     if properties & 0x2000:
-        total, part = reader.uint(2), reader.uint(2)
-        header = Header(message, device, header.serial, version, total, part)
-    body = reader.take(reader.left - 1) if reader.left else b""
-    _checked(content, body, reader, properties)
-    return header, body
-
-
-def _checked(content: bytes, body: bytes, reader: Reader, properties: int) -> None:
-    said, length = reader.uint(1), properties & 0x03FF
-    if length != len(body):
+        total, number = reader.uint(2), reader.uint(2)
+        header = Header(message, device, header.serial, version, total, number)
+    body = reader.take(max(0, reader.left - 1))
+    if (length := properties & 0x03FF) != len(body):
         raise DecodeError("length", f"the header says {length} bytes of body, {len(body)} came")
-    if said != (code := reduce(xor, content[:-1], 0)):
-        raise DecodeError("checksum", f"said {said:02x}, computed {code:02x}")
     if properties & 0x1C00:
         raise DecodeError("encrypted", f"method {properties >> 10 & 7}")
+    return Frame(header, body, complaint(content))
 
 
-def _short(inner: bytes) -> tuple[Header, bytes]:
+def complaint(content: bytes) -> str:
+    """The last byte is all others combined by exclusive or."""
+    said, code = content[-1], reduce(xor, content[:-1], 0)
+    return "" if said == code else f"said {said:02x}, computed {code:02x}"
+
+
+def short(content: bytes) -> Frame:
     """Padlocks of one maker count these messages with one byte, and the length from elsewhere."""
-    content = inner
-    if reduce(xor, content, 0):
-        content = unescape(inner)
-    if reduce(xor, content, 0) or len(content) < 13:
-        raise DecodeError("checksum", "of a message with a short header")
     reader = Reader(content)
     message = reader.uint(2)
     reader.take(2)
-    return Header(message, reader.bcd(6), reader.uint(1), None), reader.data[reader.place : -1]
+    header = Header(message, reader.bcd(6), reader.uint(1), None)
+    return Frame(header, reader.take(max(0, reader.left - 1)), complaint(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What belongs to a delimiter."""
+
+    unescape: Callable[[bytes], bytes]
+    part: Callable[[bytes], Frame]
+
+
+LINES = {
+    0x7E: Line(unescape, part),
+    0xE7: Line(unescape_e7, partial(parted, phone=7)),
+}
+"""E7 is one maker's: other escapes, and seven bytes of phone number. Length and check code tell if it is so."""
+
+
+def bare(frame: bytes) -> tuple[bytes, Line]:
+    """What stands between the delimiters, and what belongs to them."""
+    if not frame:
+        raise DecodeError("empty")
+    if len(frame) < 2 or frame[0] not in LINES or frame[-1] != frame[0]:
+        raise DecodeError("framing", "a frame begins and ends with 7e")
+    return frame[1:-1], LINES[frame[0]]
