@@ -36,9 +36,6 @@ from pipeline.store.blobs import open_blobs
 
 logger = logging.getLogger(__name__)
 AnyStage = Stage[Any, Any]
-MIN_SCORE = 0.05
-"""Detections below it are not even stored: they are too many and mean nothing."""
-
 HAND_OVER = 4.0
 """Seconds a rebalance waits for us, below the broker's patience: a store that is away must not hold it up."""
 
@@ -68,7 +65,7 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
     from pipeline.vision.picture import decode
     from pipeline.vision.stage import Sinks, VisionStage
 
-    detector = OnnxDetector.load(Path(settings.vision.model), threads=settings.vision.threads, min_score=MIN_SCORE)
+    detector = OnnxDetector.load(Path(settings.vision.model), threads=settings.vision.threads)
     book = open_book(settings)
     stage = VisionStage(
         detector,
