@@ -85,7 +85,8 @@ class Bridge:
             raise NotConnected("the MQTT client's thread has ended")
         if not self._subscriber.inbox:
             try:
-                await asyncio.wait_for(self._news.wait(), 1.0)
+                async with asyncio.timeout(1.0):  # `wait_for` can lose a cancellation in Python 3.11
+                    await self._news.wait()
             except TimeoutError:
                 return
         self._news.clear()

@@ -1,6 +1,7 @@
 """The Faust transport over JetStream, on a real nats-server: nothing lost, order kept, places found again."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,9 @@ from faust.types import TP
 from nats.js import api
 
 from pipeline import faustapp, topics, wire
+from pipeline.jetstream import lane as lane_module
+from pipeline.jetstream.connection import Connection
+from pipeline.jetstream.lane import Lane
 from pipeline.log import Log
 from pipeline.ports import NotConnected
 from pipeline.record import Record
@@ -190,7 +194,6 @@ def test_killed_server_loses_nothing_and_the_worker_goes_on(server: Nats, settin
 
 def test_frozen_server_is_waited_for(server: Nats, settings: Settings) -> None:
     """SIGSTOP: connections stay open and nobody answers; a send gives up, reading goes on by itself afterwards."""
-    import signal
 
     async def run() -> None:
         async with writing(settings) as log, working(settings, wire.SIGNALS) as reader:
@@ -298,6 +301,80 @@ def test_frames_are_read_ahead_within_bounds(settings: Settings) -> None:
                     most = max(most, len(lane.entries))
                     await asyncio.sleep(0)
                 assert most <= 8
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def lane_alone(settings: Settings, tp: TP) -> AsyncIterator[Lane]:
+    """A lane that nobody takes from: a worker that is busy for long."""
+    connection = Connection([settings.log.url], "alone")
+    await connection.acquire()
+    lane = Lane(connection, tp, asyncio.Event())
+    task = asyncio.create_task(lane.run())
+    try:
+        yield lane
+    finally:
+        lane.take()  # what wakes the lane in the same moment must not swallow the cancellation
+        task.cancel()
+        assert (await asyncio.wait([task], timeout=5))[0]
+        await connection.release()
+
+
+async def filled(lane: Lane) -> None:
+    """Wait until nothing more comes."""
+    before = -1
+    while len(lane.entries) > before:
+        before = len(lane.entries)
+        await asyncio.sleep(1.0)
+
+
+def test_a_full_lane_is_bounded_in_bytes_and_waits_in_silence(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than a heartbeat may stay away, and longer than the server keeps a consumer that asks nothing."""
+    monkeypatch.setattr(lane_module, "IDLE_CONSUMER_S", 5.0)
+    frames = TP(wire.FRAMES, 0)
+
+    async def run() -> None:
+        async with writing(settings) as log:
+            await log.append([Record(wire.FRAMES, 0, "cam", b"%d".ljust(1_000_000) % n) for n in range(40)])
+        async with lane_alone(settings, frames) as lane:
+            await filled(lane)
+            assert lane_module.BATCH_BYTES < sum(len(entry.value) for entry in lane.entries) <= 16 << 20
+            consumer = lane._consumer
+            await asyncio.sleep(lane_module.SILENCE_S + 0.5)
+            assert lane._consumer == consumer, "the same one, not another every few seconds"
+            await asyncio.sleep(5.0)
+            got = lane.take()
+            deadline = time.monotonic() + 20
+            while len(got) < 40:
+                assert time.monotonic() < deadline, f"{len(got)} of 40 after the pause"
+                await asyncio.sleep(0.05)
+                got += lane.take()
+        assert [(entry.offset, int(entry.value)) for entry in got] == [(n, n) for n in range(40)]
+
+    asyncio.run(run())
+    assert "cannot read" not in caplog.text
+
+
+def test_a_server_that_says_nothing_while_it_is_asked_is_noticed(
+    server: Nats, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with lane_alone(settings, SINGLE) as lane:
+            await asyncio.sleep(0.5)
+            server.signal(signal.SIGSTOP)
+            deadline = time.monotonic() + 3 * lane_module.SILENCE_S
+            while "cannot read" not in caplog.text:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            server.signal(signal.SIGCONT)
+            async with writing(settings) as log:
+                await append(log, signals(0, 3))
+            while len(lane.entries) < 3:
+                assert time.monotonic() < deadline + 15
+                await asyncio.sleep(0.05)
 
     asyncio.run(run())
 

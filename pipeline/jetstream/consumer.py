@@ -109,7 +109,8 @@ class Consumer(BaseConsumer):
             if found or loop.time() >= deadline:
                 return found
             try:
-                await asyncio.wait_for(self._arrived.wait(), deadline - loop.time())
+                async with asyncio.timeout_at(deadline):
+                    await self._arrived.wait()
             except TimeoutError:
                 return {}
         return {}

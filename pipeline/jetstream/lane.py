@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 BATCH = 256
 """Records asked for at a time; at most twice as many wait here."""
 BATCH_BYTES = 4 * 1024 * 1024
+"""Bytes asked for at a time: more than any one record has."""
+LANE_BYTES = 4 * BATCH_BYTES
+"""What waits here, and what has been asked for, together."""
 HEARTBEAT_S = 1.0
 SILENCE_S = 3.5
 """Without a record or heartbeat for so long, the consumer is taken for dead."""
@@ -60,6 +63,7 @@ class Lane:
         self.life = 0
         self.sought = False
         self.entries: deque[Entry] = deque()
+        self.bytes = 0
         self._connection = connection
         self._stream = stream_name(tp.topic, tp.partition)
         self._arrived = arrived
@@ -76,6 +80,7 @@ class Lane:
         self.life += 1
         self.sought = True
         self.entries.clear()
+        self.bytes = 0
         self.renew()
 
     def renew(self) -> None:
@@ -87,6 +92,7 @@ class Lane:
         """All that has arrived, in order."""
         taken = list(self.entries)
         self.entries.clear()
+        self.bytes = 0
         self._wake.set()
         return taken
 
@@ -126,12 +132,20 @@ class Lane:
         self._consumer = info.name
 
     async def _pump(self) -> None:
-        """Ask whenever there is room; return when made stale, TimeoutError when the server is silent."""
+        """Ask whenever there is room; return when made stale, TimeoutError when the server owes an answer.
+
+        While nothing is asked the server has nothing to say, not even a heartbeat: then only a `take` matters.
+        """
         while not self._stale:
-            if self._asked <= 0 and len(self.entries) < BATCH:
-                await self._ask()
             self._wake.clear()
-            await asyncio.wait_for(self._wake.wait(), SILENCE_S)
+            if self._asked <= 0 and self._has_room():
+                await self._ask()
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes together with the event.
+            async with asyncio.timeout(SILENCE_S if self._asked > 0 else None):
+                await self._wake.wait()
+
+    def _has_room(self) -> bool:
+        return len(self.entries) < BATCH and self.bytes + BATCH_BYTES <= LANE_BYTES
 
     async def _ask(self) -> None:
         request = {
@@ -154,12 +168,15 @@ class Lane:
         self._wake.set()
 
     def _on_status(self, status: str, description: str) -> None:
-        """100 is a heartbeat; 404, 408 and a full request end that request; anything else ends the consumer."""
+        """100 is a heartbeat; 404, 408 and a full request end that request; anything else ends the consumer.
+
+        503 says that it is gone: the server forgets one that was not asked for a minute.
+        """
         if status == "100":
             return
         self._asked = 0
-        if status == "409" and not description.startswith(REQUEST_ENDS):
-            logger.info("%s: %s", self._stream, description)
+        if status == "503" or (status == "409" and not description.startswith(REQUEST_ENDS)):
+            logger.info("%s: %s", self._stream, "the consumer is gone" if status == "503" else description)
             self._stale = True
 
     def _on_record(self, message: Msg) -> None:
@@ -175,4 +192,5 @@ class Lane:
         self._asked -= 1
         key = message.header.get("Key") if message.header else None
         self.entries.append(Entry(self.life, offset, at, key.encode() if key else None, message.data))
+        self.bytes += len(message.data)
         self._arrived.set()
