@@ -14,6 +14,10 @@ from pathlib import Path
 
 from pipeline.alarms.book import open_book
 from pipeline.cli.common import settings_for
+from pipeline.embedded import BEATING
+from pipeline.message import Alarm
+from pipeline.pulse import verdict
+from pipeline.state import open_state
 from tests.live.process import alive, children, wait_until
 
 PARTS = {
@@ -59,13 +63,34 @@ def up(data: Path, *arguments: str) -> Iterator[Up]:
             run.process.wait()
 
 
-def kinds(data: Path) -> set[str]:
-    """Kinds of the alarms that stand in the book."""
+def alarms(data: Path) -> dict[str, Alarm]:
+    """The alarms that stand in the book, by id."""
     book = open_book(settings_for(data, None))
     try:
-        return {alarm.kind for alarm in book.alarms()}
+        return {alarm.id: alarm for alarm in book.alarms()}
     finally:
         book.close()
+
+
+def kinds(data: Path) -> set[str]:
+    return {alarm.kind for alarm in alarms(data).values()}
+
+
+def unwell(data: Path, since: int) -> dict[str, str]:
+    """Why parts are not well, by name; only what they have said after `since` counts."""
+    state = open_state(settings_for(data, None))
+    try:
+        rows = [row for row in state.beats() if row["beaten"] > since]
+    finally:
+        state.close()
+    now = time.time_ns() // 1000
+    reasons = {part: verdict([row for row in rows if row["part"] == part], now) for part in BEATING}
+    return {part: reason for part, reason in reasons.items() if reason}
+
+
+def pids(said: str) -> dict[str, int]:
+    """The newest process of each part, as the command printed it."""
+    return {name: int(pid) for name, pid in re.findall(r"^  (\S+) +pid (\d+)", said, re.M)}
 
 
 def test_the_demonstration_from_its_start_to_its_end(tmp_path: Path) -> None:
@@ -74,9 +99,9 @@ def test_the_demonstration_from_its_start_to_its_end(tmp_path: Path) -> None:
     with up(tmp_path / "data", "--demo") as run:
         console = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", run.says("Console: "))
         assert console
-        pids = {name: int(pid) for name, pid in re.findall(r"^  (\S+) +pid (\d+)$", run.said, re.M)}
-        assert set(pids) == PARTS
-        assert set(children(run.process.pid)) == set(pids.values())
+        parts = pids(run.said)
+        assert set(parts) == PARTS
+        assert set(children(run.process.pid)) == set(parts.values())
         browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         with browser.open(console[0], timeout=10) as page:
             assert page.status == 200
@@ -85,7 +110,7 @@ def test_the_demonstration_from_its_start_to_its_end(tmp_path: Path) -> None:
             assert second.end() == 2
             assert "in use by another `vedette up`" in second.said
 
-        os.kill(pids["worker-telemetry"], signal.SIGKILL)
+        os.kill(parts["worker-telemetry"], signal.SIGKILL)
         run.says("worker-telemetry   ended (signal 9)")
         run.says("(restart 1)")
         wait_until(
@@ -96,7 +121,27 @@ def test_the_demonstration_from_its_start_to_its_end(tmp_path: Path) -> None:
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 0
         assert "all parts have ended" in run.said
-        assert not [name for name, pid in pids.items() if alive(pid)]
+        assert not [name for name, pid in parts.items() if alive(pid)]
+
+
+def test_a_killed_nats_server_comes_back_and_alarms_go_on(tmp_path: Path) -> None:
+    """Broker and log are one process here: nothing that any part does works without it, and all must recover."""
+    data = tmp_path / "data"
+    with up(data, "--demo") as run:
+        run.says("Console: ", 90)
+        wait_until(lambda: bool(alarms(data)), 60, "the first alarm")
+        before = alarms(data)
+        os.kill(pids(run.said)["nats-server"], signal.SIGKILL)
+        run.says("nats-server        ended (signal 9)")
+        run.says("(restart 1)")
+        back = time.time_ns() // 1000
+        wait_until(lambda: not unwell(data, back), 60, "every part being well again")
+        seen = ("geofence", "speed", "sighting")  # kinds that need what devices saw, not only the bridge's clock
+        later = lambda: [a for a in alarms(data).values() if a.start > back and a.kind in seen]  # noqa: E731
+        wait_until(lambda: bool(later()), 120, "an alarm of what was seen later")
+        assert before.keys() <= alarms(data).keys()
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 0
 
 
 def test_it_ends_by_itself_and_nothing_outlives_a_kill(tmp_path: Path) -> None:
@@ -106,11 +151,11 @@ def test_it_ends_by_itself_and_nothing_outlives_a_kill(tmp_path: Path) -> None:
     with up(tmp_path / "data") as run:
         run.says("worker-alarms      pid")
         time.sleep(0.5)
-        pids = children(run.process.pid)
-        assert len(pids) >= 5
+        parts = children(run.process.pid)
+        assert len(parts) >= 5
         run.process.kill()
         run.process.wait()
-        wait_until(lambda: not any(alive(pid) for pid in pids), 10, "the parts to die with their parent")
+        wait_until(lambda: not any(alive(pid) for pid in parts), 10, "the parts to die with their parent")
 
 
 def test_mistakes_are_one_line_and_start_nothing(tmp_path: Path) -> None:
