@@ -20,6 +20,11 @@ from pathlib import Path
 
 KAFKA_VERSION = "4.1.0"
 INFLUXDB_VERSION = "2.7.12"
+RTSP_PACKAGES = (
+    *("gir1.2-gst-rtsp-server-1.0", "python3-gi"),
+    *("gstreamer1.0-plugins-base", "gstreamer1.0-plugins-good"),
+)
+RTSP_PROBE = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
 
 BUILD_SECONDS = 1800  # the InfluxDB build is the longest: one to four minutes alone, far more beside a training
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian keeps daemons; not on every user's PATH
@@ -144,6 +149,16 @@ def postgresql_folders() -> list[Path]:
     return on_path + sorted(versions, key=lambda folder: int(folder.parent.name))
 
 
+def rtsp_python() -> Path:
+    """The system's Python, which can load GStreamer's RTSP server; its binding is no Python package."""
+    python = need("/usr/bin/python3", "GStreamer's RTSP server is bound to the system's Python")
+    if subprocess.run([python, "-c", RTSP_PROBE], capture_output=True, check=False).returncode:
+        allowed(f"GStreamer's RTSP server (Debian: {' '.join(RTSP_PACKAGES)})")
+        with only_one("debian"):
+            install_debian(RTSP_PACKAGES)
+    return python
+
+
 def kafka_jars() -> Path:
     """The folder of Apache Kafka's jars, copied by Maven when they are not there."""
     folder = cache_folder() / f"kafka-{KAFKA_VERSION}"
@@ -261,6 +276,7 @@ def everything() -> None:
         "mosquitto": lambda: debian("mosquitto", "mosquitto"),
         "postgresql": postgresql,
         "chromium": lambda: debian("chromium", "chromium"),
+        "rtsp": rtsp_python,
         "java": lambda: debian("java", "default-jre-headless"),
         "kafka": kafka_jars,
         "influxdb": influxd,

@@ -1,7 +1,6 @@
 """The camera agent on a real RTSP server that stalls, is killed, and comes back with another resolution."""
 
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,10 +18,6 @@ from pipeline.message import Frame
 from tests.live import install
 from tests.live.process import Server, accepts, free_port, wait_until
 
-PACKAGES = ("gir1.2-gst-rtsp-server-1.0", "python3-gi", "gstreamer1.0-plugins-base", "gstreamer1.0-plugins-good")
-SYSTEM_PYTHON = "/usr/bin/python3"
-PROBE = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
-
 
 class RtspCamera(Server):
     """GStreamer's RTSP server with one camera; `size` may change between starts."""
@@ -36,14 +31,11 @@ class RtspCamera(Server):
         return f"rtsp://user:secret@127.0.0.1:{self.port}/cam"
 
     def prepare(self) -> None:
-        if subprocess.run([SYSTEM_PYTHON, "-c", PROBE], capture_output=True, check=False).returncode:
-            install.allowed(f"GStreamer's RTSP server (Debian: {' '.join(PACKAGES)})")
-            with install.only_one("debian"):
-                install.install_debian(PACKAGES)
+        self.python = install.rtsp_python()
 
     def command(self) -> Sequence[str | Path]:
         script = Path(__file__).with_name("rtsp_server.py")
-        return [SYSTEM_PYTHON, script, str(self.port), *map(str, self.size)]
+        return [self.python, script, str(self.port), *map(str, self.size)]
 
     def ready(self) -> bool:
         return accepts(self.port)
