@@ -71,6 +71,25 @@ def test_hysteresis_and_belief_are_what_plain_leaves_out(track: Path, fences: Pa
     assert said(track, "--fences", fences, "--hysteresis-s", "20") == []
 
 
+def test_the_fences_of_rules_are_crossed_as_configured(tmp_path: Path, track: Path, fences: Path) -> None:
+    rules = tmp_path / "rules.toml"
+    table = f'kind = "geofence"\nfences = "{fences.name}"\n'
+    rules.write_text(
+        f'[[rule]]\nname = "wide"\n{table}hysteresis_m = 20\nunits = ["a"]\n'
+        f'[[rule]]\nname = "plain"\n{table}groups = ["hazmat"]\n'
+    )
+    (tmp_path / "fleet.csv").write_text("unit,group\na,bus\nb,hazmat\n")
+    found = said(track, "--rules", rules, "--fleet", tmp_path / "fleet.csv")
+    assert [(row["unit"], row["rule"], row["event"]) for row in found] == [
+        ("a", "wide", "enter"),
+        ("b", "plain", "enter"),
+    ]
+    assert len(said(track, "--rules", rules, "--plain")) == 4  # no group without a fleet
+    for words in ((), ("--rules", rules, "--fences", fences)):
+        done = vedette("fences", "transitions", track, *words)
+        assert done.returncode == 2 and "either --fences or --rules" in done.stderr
+
+
 def test_a_table_is_for_people(track: Path, fences: Path) -> None:
     done = vedette("fences", "transitions", track, "--fences", fences)
     assert done.stdout.splitlines()[0].split() == ["2026-01-01T00:00:00Z", "a", "enter", "yard"]

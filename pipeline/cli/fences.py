@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from pipeline.cli.check import check_fences
 from pipeline.cli.replay import read
 from pipeline.message import SECOND, PositionBatch
 from pipeline.ports import UserError
+from pipeline.rules.config import load as load_rules
 from pipeline.rules.datum import DATUMS
 from pipeline.rules.fences import Fence, datum_doubt, load_fences
 from pipeline.rules.firm import Edge
+from pipeline.rules.fleet import load_fleet
+from pipeline.rules.head import Head
 from pipeline.rules.shapes import Reading
-from pipeline.rules.transitions import Transition, transitions
+from pipeline.rules.transitions import transitions
 from pipeline.telemetry.clean import Limits, clean, tally
 from pipeline.wire import rfc3339
 
@@ -68,10 +71,13 @@ def command() -> None:
     "--fences",
     "files",
     multiple=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="Fence file(s).",
 )
+@click.option(
+    "--rules", type=click.Path(path_type=Path), help="Instead: the fences of a rules file, as configured."
+)
+@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file, for rules about groups.")
 @click.option("--plain", is_flag=True, help="Plain difference of sets: nothing below, and no fix is refused.")
 @click.option(
     "--hysteresis-m", type=click.FloatRange(0), default=0.0, help="Metres outside at which a unit has left."
@@ -96,20 +102,32 @@ def print_transitions(
     Example:
       vedette fences transitions day.csv.gz --fences depots.kml --plain --json
     """
-    fences = load(files, how)
+    places = list(configured(options.pop("rules"), options.pop("fleet"), files, how))
+    plain = options.pop("plain")
     batch = read(tracks, skip_bad)
-    edge = edge_of(**options)
-    if edge is None:
-        edge = Edge()
+    batch = batch if plain else believable(batch)
+    found = []
+    for head, fences, edge in places:
+        edge = Edge() if plain else edge or edge_of(**options)
+        found += [(*t, head.name) for t in transitions(fences, [batch], edge=edge) if head.scope.covers(t[0])]
+    write(sorted(found, key=lambda t: (t[3], t[0], t[1], t[4])), as_json)
+
+
+Place = tuple[Head, Sequence[Fence], Edge | None]
+
+
+def configured(rules: Path | None, fleet: Path | None, files: tuple[Path, ...], how: Reading) -> Iterator[Place]:
+    """What to look at: the geofences of a rules file, or fence files, whose edges the options are about."""
+    if (rules is None) == (not files):
+        raise UserError("name either --fences or --rules: the places to look at")
+    if rules is not None:
+        yield from load_rules(rules).places(load_fleet(fleet) if fleet else None)
     else:
-        batch = believable(batch)
-    found = sorted(transitions(fences, [batch], edge=edge), key=lambda t: (t[3], t[0], t[1], t[2]))
-    write(found, as_json)
+        yield Head("", "geofence", severity="", version=""), load(files, how), None
 
 
-def edge_of(*, plain: bool, hysteresis_m: float, hysteresis_s: float, accuracy: bool) -> Edge | None:
-    """None for the plain difference of sets."""
-    return None if plain else Edge(hysteresis_m, round(hysteresis_s * SECOND), accuracy)
+def edge_of(*, hysteresis_m: float, hysteresis_s: float, accuracy: bool) -> Edge:
+    return Edge(hysteresis_m, round(hysteresis_s * SECOND), accuracy)
 
 
 def believable(batch: PositionBatch) -> PositionBatch:
@@ -133,14 +151,15 @@ def load(files: tuple[Path, ...], how: Reading) -> list[Fence]:
     return fences
 
 
-def write(found: list[Transition], as_json: bool) -> None:
-    for unit, fence, event, at in found:
+def write(found: list[tuple[str, str, str, int, str]], as_json: bool) -> None:
+    """(unit, fence, event, at, rule); the rule is told where there is one."""
+    for unit, fence, event, at, rule in found:
         if as_json:
             row = {"unit": unit, "fence": fence, "event": event, "at": rfc3339(at)}
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(json.dumps({**row, "rule": rule} if rule else row, ensure_ascii=False))
         else:
-            click.echo(f"{rfc3339(at):<24}  {unit:<16}  {event:<5}  {fence}")
-    counts = Counter(event for _unit, _fence, event, _at in found)
+            click.echo(f"{rfc3339(at):<24}  {unit:<16}  {event:<5}  {fence}  {rule}".rstrip())
+    counts = Counter(event for _unit, _fence, event, _at, _rule in found)
     click.echo(f"{counts['enter']} enters, {counts['exit']} exits", err=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,6 +85,11 @@ class RuleSet:
             (sighting.Sighting(self._head(spec), self._confirmation(spec, thresholds)), sighting.State)
             for spec in self._of(SightingSpec)
         ]
+
+    def places(self, fleet: Fleet | None = None) -> Iterator[tuple[Head, tuple[Fence, ...], Edge]]:
+        """For each geofence its fences, and how their edges are crossed."""
+        for spec in self._of(GeofenceSpec):
+            yield self._head(spec, fleet), self.fences.get(spec.name, ()), _edge(spec)
 
     def groups(self) -> dict[str, list[str]]:
         """The groups that rules name, by rule."""
