@@ -158,7 +158,8 @@ class Engine(Generic[S, O]):
     async def _take(self, patience: float) -> list[EventT[Any]]:
         """All that is waiting, up to a batch; waits for the first at most `patience` seconds."""
         try:
-            events = [await asyncio.wait_for(self._inbox.get(), max(patience, 0.001))]
+            async with asyncio.timeout(max(patience, 0.001)):
+                events = [await self._inbox.get()]
         except TimeoutError:
             return []
         while len(events) < self.stage.max_records and not self._inbox.empty():

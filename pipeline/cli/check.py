@@ -167,7 +167,8 @@ def check_groups(rules: RuleSet, fleet: Fleet) -> Iterator[Finding]:
         for group in groups:
             if group not in known:
                 fix = f"groups of the fleet file: {', '.join(sorted(known)) or 'none'}"
-                yield Finding(str(rules.path), 0, rule, "groups", f"no unit belongs to group {group!r}", fix)
+                reason = f"no unit belongs to group {group!r}"
+                yield Finding(str(rules.path), 0, rule, "groups", reason, fix, level="warning")
 
 
 def _from_text(file: str, config: Path | None, text: str) -> Finding:
