@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 
 from pipeline.rules.datum import Datum, wgs_to_gcj
 from pipeline.rules.ellipsoid import degree
-from pipeline.rules.fences import Fence, FenceIndex, datum_doubt, load_fences
+from pipeline.rules.fences import Fence, FenceIndex, datum_doubt, inspect_fences, load_fences
+from pipeline.rules.fencewkt import geometries
 from pipeline.rules.shapes import FenceError, Reading, shape_of
 
 KML = """<?xml version="1.0" encoding="UTF-8"?>
@@ -233,3 +236,43 @@ def test_a_fence_in_china_without_a_datum_is_doubted(data_dir: Path) -> None:
     doubt = datum_doubt(there)
     assert doubt is not None and 'datum = "WGS-84" | "GCJ-02" | "BD-09"' in doubt[1]
     assert datum_doubt(load_fences(folder / "us_austin_neighborhoods.geojson")) is None
+
+
+# ---------------------------------------------------------------- anything at all
+
+KEYS = ["type", "properties", "geometry", "coordinates", "geometries", "radius", "width", "id"]
+odd = st.one_of(st.just(10**400), st.booleans(), st.none(), st.text(max_size=3))
+numbers = st.one_of(st.integers(-200, 200), st.floats(), odd)
+words = st.sampled_from(["Feature", "Polygon", "MultiPolygon", "Point", "LineString", "GeometryCollection", "x"])
+anything = st.recursive(
+    numbers | words,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=25,
+)
+positions = st.lists(st.one_of(st.floats(-200, 200), numbers), min_size=1, max_size=3)
+lines = st.lists(positions, max_size=6)
+geometry = st.fixed_dictionaries(
+    {
+        "type": words,
+        "coordinates": st.one_of(positions, lines, st.lists(lines, max_size=3), anything),
+        "geometries": anything,
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(geometry, st.one_of(st.none(), anything, st.fixed_dictionaries({"radius": numbers, "corridor": numbers})))
+def test_no_feature_does_more_than_be_refused(geometry: Any, properties: Any) -> None:
+    feature = {"type": "Feature", "id": "f", "properties": properties, "geometry": geometry}
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder), "a.geojson", json.dumps(feature))
+        _fences, errors = inspect_fences(path, how=Reading(repair=True))
+    assert all(isinstance(error, FenceError) for error in errors)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="POLYGNSRID=4326;(), 0123456789.eE-+Z\n", max_size=60), st.booleans())
+def test_no_wkt_does_more_than_be_refused(text: str, lat_first: bool) -> None:
+    with contextlib.suppress(FenceError):
+        for found, properties in geometries(f"POLYGON {text}", "here", lat_first=lat_first):
+            shape_of(found, properties, "here", Reading(repair=True))

@@ -124,7 +124,8 @@ def _fence(feature: Any, source: str, number: int, how: Reading) -> Fence:
     where = f"{source}: feature {number}"
     if not isinstance(feature, dict) or feature.get("type") != "Feature":
         raise FenceError(where, "is not a GeoJSON Feature", 'write {"type": "Feature", "properties", "geometry"}')
-    properties = feature.get("properties") or {}
+    said = feature.get("properties")
+    properties = said if isinstance(said, dict) else {}
     named = [properties.get("id"), properties.get("name"), feature.get("id"), number if how.numbered else None]
     name = next((str(n).strip() for n in named if n not in (None, "")), "")
     if not name:

@@ -130,7 +130,7 @@ def _number(value: Any) -> float:
     """A number, also one written as text as KML and GPX do; NaN for anything else."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
@@ -260,7 +260,7 @@ def _checked(points: Sequence[Any], where: str) -> Iterator[tuple[float, float]]
         if not isinstance(point, list | tuple) or len(point) < 2:
             raise FenceError(where, f"{point!r} is not a position", "write [longitude, latitude]")
         lon, lat = point[0], point[1]
-        if not all(isinstance(v, int | float) and math.isfinite(v) for v in (lon, lat)):
+        if not all(isinstance(v, int | float) and -1000 < v < 1000 for v in (lon, lat)):
             raise FenceError(where, f"{point!r} is not a position", "write [longitude, latitude] as numbers")
         if abs(lat) > 90 and abs(lon) <= 90 and abs(lat) <= 180:
             fix = "longitude comes first: swap them"
