@@ -23,7 +23,7 @@ SYNC_INTERVAL = "500ms"
 MQTT_MAX_ACK_PENDING = 10_000
 """Per session; two subscriptions with `#` count as four, and all together may not pass 65,535."""
 MQTT_ACK_WAIT = "60s"
-"""The bridge holds back acknowledgements of plain MQTT devices until the log has their message."""
+"""A subscriber that has not acknowledged for so long gets the message again. The bridge acknowledges at once."""
 SPARE_FILE_BYTES = 1 << 30
 """For MQTT sessions, queued and retained messages, and committed offsets, beside the log itself."""
 

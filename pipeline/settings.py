@@ -102,6 +102,7 @@ class Retention(Table, frozen=True):
 class Api(Table, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8080
+    public_host: str = ""
     token: str = ""
 
 

@@ -173,8 +173,24 @@ def test_the_quarantine_lists_what_why_and_the_bytes(data: Path, book: SqlAlarmB
     ]
     book.refuse(refusals)
     found = rows(run(data, "quarantine", "list", "--json", "--reason", "undecodable"))
-    assert [(r["device"], base64.b64decode(r["raw_base64"])) for r in found] == [("gps-1", raw)]
+    assert [(r["device"], r["raw_bytes"], "raw_base64" in r) for r in found] == [("gps-1", len(raw), False)]
     assert "2016-11-24T15:06:40Z" in run(data, "quarantine", "list").stdout
     counts = rows(run(data, "quarantine", "counts", "--json"))
     assert counts == [{"reason": "null_island", "count": 1}, {"reason": "undecodable", "count": 1}]
     assert run(data, "quarantine", "counts").stdout.splitlines()[1].split() == ["null_island", "1"]
+
+
+def test_the_bytes_of_a_refusal_are_read_for_a_purpose_and_on_the_audit_log(data: Path, book: SqlAlarmBook) -> None:
+    raw = b"\xff{not json"
+    book.refuse([Refusal("gps-1", "t", "undecodable", "byte 0", T0, raw)])
+    for words in (["--purpose", "why"], ["--json", "--purpose", " "]):
+        assert isinstance(run(data, "quarantine", "list", *words).exception, UserError)
+    assert book.audits() == []
+    (found,) = rows(run(data, "quarantine", "list", "--json", "--purpose", "a board that sends rubbish"))
+    assert base64.b64decode(found["raw_base64"]) == raw
+    (entry,) = book.audits()
+    assert (entry["what"], entry["subject"], entry["purpose"]) == (
+        "quarantine",
+        "all",
+        "a board that sends rubbish",
+    )

@@ -1,5 +1,6 @@
 """Composition of the api process: listening, the token, what the map shows, retention, and the process itself."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -13,13 +14,14 @@ import pytest
 
 from pipeline import settings as settings_module
 from pipeline.alarms.book import open_book
+from pipeline.api import serve
 from pipeline.api.serve import DAY, address, forget, listen, scene_of, with_api
-from pipeline.message import PositionBatch
+from pipeline.message import PositionBatch, Refusal
 from pipeline.ports import UserError
 from pipeline.settings import Api, Retention, Settings
 from pipeline.store import open_store
 from pipeline.store.blobs import open_blobs
-from tests.desk import NOON, fixes
+from tests.desk import NOON, fixes, signal, wall
 
 RULES = '[[rule]]\nname = "keep-out"\nkind = "geofence"\nfences = "fences.geojson"\non = "enter"\n'
 SQUARE = [[[30.0, 60.0], [30.1, 60.0], [30.1, 60.1], [30.0, 60.1], [30.0, 60.0]]]
@@ -66,6 +68,11 @@ def test_without_a_token_a_new_long_one_is_made_each_time() -> None:
     assert address(with_api(Settings(), 81)).startswith("http://127.0.0.1:81/?token=")
     with pytest.raises(UserError, match="at least 8 characters"):
         with_api(Settings(api=Api(token="short")), 8080)
+
+
+def test_a_public_name_is_not_an_address() -> None:
+    with pytest.raises(UserError, match=r"public_host: 'https://a\.example/'"):
+        with_api(Settings(api=Api(public_host="https://a.example/")), 8080)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +134,65 @@ def test_retention_deletes_what_is_past_its_days_and_says_so_in_the_audit_log(fo
     forget(settings, time.time_ns() // 1000 + 2 * DAY)
     with pytest.raises(KeyError):
         open_blobs(settings).get(key)
+
+
+def refuse_one(settings: Settings) -> None:
+    book = open_book(settings)
+    book.refuse([Refusal("gps-1", "vedette/v1/gps-1/position", "clock_early", "unit a: 1 fix", 0, b"{}")])
+    book.close()
+
+
+def refusals_left(settings: Settings) -> int:
+    book = open_book(settings)
+    left = len(book.refusals())
+    book.close()
+    return left
+
+
+def test_the_quarantine_and_the_list_of_signals_have_an_end_too(folder: Path) -> None:
+    settings = with_days(folder, tracks=90, evidence=365)
+    refuse_one(settings)
+    book = open_book(settings)
+    book.apply([signal()])
+    forget(settings, wall() + 89 * DAY)
+    assert refusals_left(settings) == 1
+    forget(settings, wall() + 91 * DAY)
+    assert refusals_left(settings) == 0
+    assert book.forget_signals(2**62) == 1, "still known after 91 days"
+    book.apply([signal("bus-2")])
+    forget(settings, wall() + 366 * DAY)
+    assert book.forget_signals(2**62) == 0
+    assert [entry["subject"] for entry in book.audits(limit=4)] == ["tracks", "evidence", "signals", "refusals"]
+    book.close()
+
+
+def test_what_cannot_be_deleted_is_said_and_the_rest_is_deleted(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = with_days(folder, tracks=90, evidence=365)
+    series = Path(settings.store.path)
+    series.mkdir(parents=True)
+    (series / "positions.db").write_bytes(b"not a database, " * 100)
+    refuse_one(settings)
+    forget(settings, wall() + 400 * DAY)
+    assert "retention: tracks older than" in caplog.text and "positions.db" in caplog.text
+    assert refusals_left(settings) == 0
+
+
+def test_retention_begins_with_the_process_and_outlives_its_troubles(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = with_days(folder, tracks=90, evidence=365)
+    monkeypatch.setattr(serve, "RETAIN_EVERY_S", 0.01)
+
+    async def a_while() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(serve.retain(settings), 0.5)
+
+    asyncio.run(a_while())
+    book = open_book(settings)
+    assert len([entry for entry in book.audits() if entry["subject"] == "tracks"]) > 1
+    book.close()
 
 
 def test_zero_days_keep_for_ever(folder: Path) -> None:

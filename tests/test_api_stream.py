@@ -264,13 +264,19 @@ def test_a_client_that_comes_before_the_book_can_be_read_hears_so_and_then_begin
         assert [next(stream)[0] for _ in range(2)] == ["4", "5"]
 
 
-@pytest.mark.parametrize("number", ["x", "-1", "1e3", "٣"])
+@pytest.mark.parametrize("number", ["x", "-1", "1e3", "٣", str(2**63), "9" * 5000])
 def test_a_last_event_id_that_is_no_number_is_refused(number: str) -> None:
     office = Office()
     with served(office) as address:
         headers = [(b"Authorization", BEARER["Authorization"].encode()), (b"Last-Event-ID", number.encode())]
         answer = httpx.get(address + STREAM, headers=headers)
         assert answer.status_code == 422 and "Last-Event-ID" in answer.json()["detail"]
+
+
+def test_a_number_to_begin_after_that_no_book_can_hold_is_refused() -> None:
+    with served(Office()) as address:
+        answer = httpx.get(address + STREAM, headers=BEARER, params={"after": str(2**63)})
+        assert answer.status_code == 422 and "after" in answer.json()["detail"]
 
 
 def test_a_client_that_stops_reading_is_dropped_and_misses_nothing_when_it_returns() -> None:

@@ -37,7 +37,8 @@ class Weather:
 
     def take(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
-        sent = zlib.decompress(body, 31).decode().split("\n")
+        plain = handler.headers["Content-Encoding"] != "gzip"
+        sent = (body if plain else zlib.decompress(body, 31)).decode().split("\n")
         self.requests.append(sent)
         self.encodings.append(handler.headers["Content-Encoding"])
         status, headers, text = self.answer(sent)
@@ -126,6 +127,12 @@ def test_what_a_person_must_mend_is_named(store: InfluxStore, weather: Weather, 
         store.write_positions([batch(fixes(1))])
 
 
+def test_a_deletion_that_is_refused_is_an_error_that_says_so(store: InfluxStore, weather: Weather) -> None:
+    weather.answer = lambda _: (400, {}, problem("not on this server"))
+    with pytest.raises(UserError, match=r"InfluxDB at http://127.*: not on this server"):
+        store.forget(T0)
+
+
 def test_nobody_there_is_not_connected(refused: list[Refusal]) -> None:
     store = InfluxStore(StoreTable(url=f"http://127.0.0.1:{free_port()}"), refused.extend)
     for call in (lambda: store.write_positions([batch(fixes(1))]), store.latest, lambda: store.forget(T0)):
@@ -157,6 +164,14 @@ def test_the_bad_line_is_found_and_the_rest_is_written(
         77,
     )
     assert refusal.raw.startswith(b"position,unit=u13 lat=1.0,lon=2.0,")
+
+
+def test_a_refusal_does_not_show_where_a_unit_was_though_the_server_quotes_the_line(
+    store: InfluxStore, weather: Weather, refused: list[Refusal]
+) -> None:
+    weather.answer = lambda sent: (400, {}, problem(f"unable to parse '{sent[0]}': bad timestamp"))
+    store.write_positions([batch(fixes(1))])
+    assert [r.detail for r in refused] == ["unable to parse '...': bad timestamp"]
 
 
 def test_a_request_too_large_is_halved(store: InfluxStore, weather: Weather, refused: list[Refusal]) -> None:

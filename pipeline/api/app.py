@@ -56,7 +56,8 @@ def create(
     _add_docs(app)
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     api = desk.settings.api
-    app.add_middleware(Gate, users=users or users_of(api.token), host=api.host, port=api.port)
+    who = users or users_of(api.token)
+    app.add_middleware(Gate, users=who, host=api.host, port=api.port, public_host=api.public_host)
     return app
 
 

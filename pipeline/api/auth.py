@@ -1,8 +1,10 @@
 """The gate in front of everything: host name, origin, token. As with Jupyter: loopback, a token in the first link.
 
-host      bound to loopback, only loopback names are answered, so a name re-bound by DNS gets nothing
+host      bound to loopback, only loopback names are answered, and the public name (`[api] public_host`) that a
+          reverse proxy on this machine serves; so a name re-bound by DNS gets nothing
 token     `Authorization: Bearer`, or the cookie that `?token=` (or the form) has set; compared in constant time
-origin    a browser's unsafe request or WebSocket must come from our own page, and the cookie is SameSite=Strict
+origin    a browser's unsafe request or WebSocket must come from our own page, by either name, and the
+          cookie is SameSite=Strict
 open      /healthz, and the libraries of the console, which are the same for everybody
 """
 
@@ -64,11 +66,15 @@ def new_token() -> str:
 class Gate:
     """ASGI middleware. A request that passes carries its user's name in `request.state.user`."""
 
-    def __init__(self, app: ASGIApp, *, users: Mapping[str, str], host: str, port: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, users: Mapping[str, str], host: str, port: int, public_host: str = ""
+    ) -> None:
         self._app = app
         self._users = {token.encode(): user for token, user in users.items()}
         self._sessions = {_session(token): user for token, user in self._users.items()}
         self._loopback = host in LOOPBACK or host.startswith("127.")
+        self._public = public_host.lower()
+        self._names = LOOPBACK | {_hostname(self._public)} if public_host else LOOPBACK
         self.cookie = f"vedette-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,11 +93,11 @@ class Gate:
         """The answer of the gate itself, or None to let the request through."""
         headers = Headers(scope=scope)
         path = scope["path"]
-        if self._loopback and _hostname(headers.get("host", "")) not in LOOPBACK:
-            return problem(421, "this server answers only to 127.0.0.1 and localhost")
+        if self._loopback and _hostname(headers.get("host", "")) not in self._names:
+            return problem(421, "this server answers only to 127.0.0.1, localhost and its [api] public_host")
         if _is_open(path):
             return None
-        if not _same_origin(scope, headers):
+        if not _same_origin(scope, headers, self._public):
             return problem(403, "a request from a page of another site")
         if path == "/login" and scope["method"] == "POST":
             return await self._login(Request(scope, receive))
@@ -173,14 +179,17 @@ def _local(path: str) -> str:
     return "/" + path.lstrip("/\\")
 
 
-def _same_origin(scope: Scope, headers: Headers) -> bool:
-    """Bearer requests come from programs; a browser's unsafe requests and WebSockets must carry our Origin."""
+def _same_origin(scope: Scope, headers: Headers, public: str) -> bool:
+    """Bearer requests come from programs; a browser's unsafe requests and WebSockets must carry our Origin.
+
+    A proxy may put its own name into Host, so the Origin may be the `public` name, port included, beside Host.
+    """
     if scope["type"] == "http" and (scope["method"] in SAFE or "authorization" in headers):
         return True
     origin = headers.get("origin")
     if origin is None:
         return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
-    return origin.partition("://")[2].lower() == headers.get("host", "").lower()
+    return origin.partition("://")[2].lower() in {headers.get("host", "").lower(), public} - {""}
 
 
 def _is_open(path: str) -> bool:

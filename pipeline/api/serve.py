@@ -27,7 +27,7 @@ from pipeline.api.auth import LOOPBACK, new_token, users_of
 from pipeline.api.console import Scene, mount
 from pipeline.api.desk import Desk, wall_clock
 from pipeline.message import SECOND
-from pipeline.ports import NotConnected, Retryable, UserError
+from pipeline.ports import AlarmBook, NotConnected, Retryable, UserError
 from pipeline.pulse import beating
 from pipeline.rules import config
 from pipeline.rules.fences import Fence
@@ -77,7 +77,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def with_api(settings: Settings, port: int) -> Settings:
-    """The settings with the port that was got, and with a token if they had none."""
+    """The settings with the port that was got, and with a token if they had none. UserError for bad ones."""
+    if "/" in settings.api.public_host:
+        raise UserError(f"[api] public_host: {settings.api.public_host!r} is an address: write only the name in it")
     api = msgspec.structs.replace(settings.api, port=port, token=settings.api.token or new_token())
     users_of(api.token)
     return msgspec.structs.replace(settings, api=api)
@@ -158,28 +160,37 @@ async def beat(app: FastAPI, settings: Settings) -> None:
 
 
 async def retain(settings: Settings) -> None:
-    """Once an hour, forget what is past its retention, and put that on the audit log. 0 days keep for ever."""
+    """At the start and then once an hour, forget what is past its retention."""
     while True:
+        await asyncio.to_thread(forget, settings)
         await asyncio.sleep(RETAIN_EVERY_S)
-        try:
-            await asyncio.to_thread(forget, settings)
-        except (NotConnected, Retryable) as error:
-            logger.warning("retention: %s; again in an hour", error)
 
 
 def forget(settings: Settings, now: int | None = None) -> None:
-    """Delete tracks and evidence past their days. Opens adapters of its own: it may take long."""
+    """Delete what is past its days, and put that on the audit log; 0 days keep for ever.
+
+    One that cannot be done, as with a token that may not delete, is logged and does not keep the others from it.
+    Opens adapters of its own: it may take long.
+    """
     now = wall_clock() if now is None else now
     store, book, kept = open_store(settings), open_book(settings), settings.retention
     try:
         for what, days, forgotten in (
-            ("tracks", kept.tracks_days, store.forget),
+            ("refusals", kept.tracks_days, book.forget_refusals),
+            ("signals", kept.evidence_days, book.forget_signals),
             ("evidence", kept.evidence_days, open_blobs(settings).forget),
+            ("tracks", kept.tracks_days, store.forget),
         ):
             if days > 0:
-                before = now - days * DAY
-                detail = f"{forgotten(before)} deleted, older than {rfc3339(before)}"
-                book.audit(who="vedette", what="retention", subject=what, purpose=f"{days} days", detail=detail)
+                _forget_one(book, what, days=days, before=now - days * DAY, forgotten=forgotten)
     finally:
         store.close()
         book.close()
+
+
+def _forget_one(book: AlarmBook, what: str, *, days: int, before: int, forgotten: Callable[[int], int]) -> None:
+    try:
+        detail = f"{forgotten(before)} deleted, older than {rfc3339(before)}"
+        book.audit(who="vedette", what="retention", subject=what, purpose=f"{days} days", detail=detail)
+    except (NotConnected, Retryable, UserError) as error:
+        logger.error("retention: %s older than %s are not deleted: %s", what, rfc3339(before), error)

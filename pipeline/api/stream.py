@@ -30,6 +30,8 @@ POLL_S = 0.05
 PAGE = 500
 DEPTH = 2000
 HEARTBEAT_S = 10.0
+NUMBER_MAX = 2**62
+"""A database's column and one more step from there hold it."""
 BLIND_S = 3.0
 
 
@@ -211,7 +213,7 @@ def routes(tail: Tail) -> APIRouter:
     )
     async def stream(
         after: Annotated[
-            int | None, Query(ge=0, description="Begin after this event number; 0 for all there is.")
+            int | None, Query(ge=0, le=NUMBER_MAX, description="Begin after this event number; 0 for all there is.")
         ] = None,
         last_event_id: Annotated[str | None, Header(description="Sent by a client that comes back.")] = None,
     ) -> StreamingResponse:
@@ -225,4 +227,6 @@ def routes(tail: Tail) -> APIRouter:
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise Problem(422, f"Last-Event-ID: {text[:40]!r} is not an event number")
+    if len(text) > 19 or int(text) > NUMBER_MAX:
+        raise Problem(422, f"Last-Event-ID: {text[:40]} is beyond every event number")
     return int(text)

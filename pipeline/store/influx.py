@@ -92,8 +92,8 @@ class InfluxStore:
         return self._deliver(rows[:half]) + self._deliver(rows[half:])
 
     def _refusal(self, device: str, detail: str, raw: str) -> Refusal:
-        about = {"device": device, "topic": "store", "reason": "store_refused", "detail": detail}
-        return Refusal(**about, received=self._clock(), raw=raw.encode())
+        told = detail.replace(raw, "...")  # the server may quote the line, and in it where a unit was
+        return Refusal(device, "store", "store_refused", told, self._clock(), raw.encode())
 
     # -------------------------------------------------------------- reading
 

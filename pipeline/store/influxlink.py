@@ -42,8 +42,12 @@ class _Answer(msgspec.Struct, frozen=True):
 _ANSWER = msgspec.msgpack.Decoder(_Answer)
 
 
-class _Refused(Exception):
-    """The server will never take these lines."""
+class _Refused(UserError):
+    """The server will never take this; `said` are its own words. For lines that is no error: see `post`."""
+
+    def __init__(self, where: str, said: str) -> None:
+        super().__init__(f"{where} refuses the request: {said}")
+        self.said = said
 
 
 class Link:
@@ -66,7 +70,7 @@ class Link:
             with self._judged():
                 self._write.post_write(self._table.org, self._table.bucket, body, **how)
         except _Refused as refused:
-            return str(refused)
+            return refused.said
         return None
 
     def query(self, influxql: str) -> list[Series]:
@@ -126,7 +130,7 @@ class Link:
             return UserError(f"{self._where}: {said}: check store.org and store.bucket")
         if error.status == 429 or error.status >= 500:
             return Retryable(_retry_after(error), f"{self._where} answered {error.status}: {said}")
-        return _Refused(said)
+        return _Refused(self._where, said)
 
 
 def _message(error: ApiException) -> str:
