@@ -151,7 +151,9 @@ class AlarmBook(Protocol):
         """
         ...
 
-    def alarms(self, *, state: str | None = None, subject: str | None = None, limit: int = 1000) -> list[Alarm]:
+    def alarms(
+        self, *, state: str | None = None, subject: str | None = None, kind: str | None = None, limit: int = 1000
+    ) -> list[Alarm]:
         """Newest first (by raised_at)."""
         ...
 

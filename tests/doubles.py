@@ -126,11 +126,16 @@ class MemoryBook:
         self.events.append(AlarmEvent(len(self.events) + 1, alarm_id, recorded=self._clock(), **about))
         return self.events[-1]
 
-    def alarms(self, *, state: str | None = None, subject: str | None = None, limit: int = 1000) -> list[Alarm]:
+    def alarms(
+        self, *, state: str | None = None, subject: str | None = None, kind: str | None = None, limit: int = 1000
+    ) -> list[Alarm]:
         found = [
             alarm
             for alarm in self.entries.values()
-            if alarm.state != EXPECTED and state in (None, alarm.state) and subject in (None, alarm.subject)
+            if alarm.state != EXPECTED
+            and state in (None, alarm.state)
+            and subject in (None, alarm.subject)
+            and kind in (None, alarm.kind)
         ]
         return sorted(found, key=lambda alarm: (-alarm.raised_at, alarm.id))[:limit]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi.testclient import TestClient
 
@@ -249,7 +250,30 @@ def test_devices_and_what_ails_them(office: Office, http: TestClient) -> None:
     assert found["cam-1"]["waiting"] == 4 and found["cam-1"]["scored_s"] == 2.0
     assert "3 min 10 s" in found["cam-2"]["why"]
     assert found["cam-3"]["why"] and found["cam-3"]["detail"] == "rtsp://x: cannot be opened"
-    assert http.get("/healthz").json()["devices"] == {"ok": 1, "ailing": 1, "silent": 1, "blind": 1, "lost": 1}
+    assert http.get("/healthz").json()["devices"] == {
+        "ok": 1,
+        "ailing": 1,
+        "silent": 1,
+        "blind": 1,
+        "lost": 1,
+        "finished": 0,
+    }
+
+
+def test_a_device_is_silent_while_an_alarm_about_its_silence_stands(office: Office, http: TestClient) -> None:
+    """A rule may be quicker than the board's own limit: nothing is green while the alarm stands."""
+    office.book.report_devices([{"device": "gps-1", "received": NOON - 31 * SECOND, "state": "finished"}])
+    health = {"state": "finished", "why": "it has sent everything and ended"}
+    assert http.get(f"{V1}/devices").json()["devices"][0].items() >= health.items()
+    silence = msgspec.structs.replace(signal("gps-1"), kind="device_silence", place="")
+    office.book.apply([silence])
+    assert http.get(f"{V1}/devices").json()["devices"][0]["state"] == "silent"
+    office.book.act(silence.alarm, "acknowledge", by="olga")
+    (found,) = http.get(f"{V1}/devices").json()["devices"]
+    assert (found["state"], found["why"]) == ("silent", "an alarm about its silence stands; not heard for 31 s")
+    assert http.get("/healthz").json()["devices"]["silent"] == 1
+    office.book.apply([msgspec.structs.replace(silence, change=Change.ENDED, at=NOON + 1)])
+    assert http.get(f"{V1}/devices").json()["devices"][0]["state"] == "finished"
 
 
 def test_quarantine_counts_and_lists(office: Office, http: TestClient) -> None:

@@ -104,9 +104,11 @@ def test_devices_in_the_header_and_in_the_table() -> None:
     rows = [
         {"device": "a", "received": NOON, "frame_scored": NOON - 200 * SECOND, "detail": "lens dirty"},
         {"device": "b", "received": NOON},
+        {"device": "c", "received": NOON - 3600 * SECOND, "state": "finished"},
     ]
     health = judge([], rows, now=NOON)
-    assert device_words(health) == "2 devices, 1 blind"
+    assert device_words(health) == "3 devices, 1 blind"
+    assert device_words(judge([], rows, now=NOON, missed={"b"})) == "3 devices, 1 blind, 1 silent"
     shown = device_row(health.devices[0])
     assert shown["heard"] == "now" and shown["scored"] == "3 min 20 s ago"
     assert shown["why"] == "no fresh frame scored for 3 min 20 s; lens dirty"

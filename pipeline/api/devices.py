@@ -17,11 +17,12 @@ from pipeline.api.stream import Tail
 from pipeline.message import Refusal
 from pipeline.wire import rfc3339
 
+MOST_MISSED = 10_000
 BLOB_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class DeviceOut(BaseModel):
-    """A device: `state` is ok, ailing, silent, blind or lost, with the reason; ages in seconds, null for never."""
+    """A device: `state` is ok, finished, ailing, silent, blind or lost, and `why`; ages in seconds, null for never."""
 
     device: str
     state: str
@@ -128,7 +129,17 @@ async def look(desk: Desk, tail: Tail) -> Health:
     """Judge the system now."""
     beats = await desk.call(desk.pulse.beats)
     devices = await desk.call(desk.book.devices)
-    return judge(beats, devices, now=desk.clock(), own_trouble=tail.blindness)
+    missed = await _missed(desk)
+    return judge(beats, devices, now=desk.clock(), own_trouble=tail.blindness, missed=missed)
+
+
+async def _missed(desk: Desk) -> set[str]:
+    """Devices about whose silence an alarm stands."""
+    missed: set[str] = set()
+    for state in ("raised", "acknowledged"):
+        found = await desk.call(desk.book.alarms, state=state, kind="device_silence", limit=MOST_MISSED)
+        missed |= {alarm.subject for alarm in found}
+    return missed
 
 
 def health_routes(desk: Desk, tail: Tail) -> APIRouter:

@@ -2,12 +2,13 @@
 
 A part that has not beaten lately, or says itself that it is in trouble, is blind; so is this server when it cannot
 read the alarm book. A device is judged by its own signs: a camera by the age of its last *scored* frame, and any
-device by the trouble it reports: a camera that has never delivered a frame has none to be old.
+device by the trouble it reports: a camera that has never delivered a frame has none to be old. What a rule says of
+its silence counts before all of that: no device is well here while an alarm about its silence stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,10 @@ PARTS = ("bridge", "worker-telemetry", "worker-vision", "worker-alarms")
 
 DEVICE_SILENT_S = 60.0
 FRAME_STALE_S = 60.0
-DEVICE_STATES = ("lost", "blind", "silent", "ailing", "ok")
+DEVICE_STATES = ("lost", "blind", "silent", "ailing", "ok", "finished")
 """Worst first."""
+
+WELL = frozenset({"ok", "finished"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,17 @@ class Health:
 
 
 def judge(
-    beats: Sequence[dict[str, Any]], devices: Sequence[dict[str, Any]], *, now: int, own_trouble: str = ""
+    beats: Sequence[dict[str, Any]],
+    devices: Sequence[dict[str, Any]],
+    *,
+    now: int,
+    own_trouble: str = "",
+    missed: Collection[str] = (),
 ) -> Health:
-    """Pure: rows of the pulse and of the book, and the clock. `own_trouble` is this server's."""
+    """Pure: rows of the pulse and of the book, and the clock.
+
+    `own_trouble` is this server's; `missed` are the devices about whose silence an alarm stands.
+    """
     parts = [_part(row, now) for row in beats if row.get("part") != "api"]
     seen = {p.part for p in parts}
     parts += [
@@ -83,7 +94,7 @@ def judge(
         if name not in seen
     ]
     parts.append(PartHealth("api", "", now, own_trouble, {}))
-    return Health(_without_retired(parts, now), [_device(row, now) for row in devices])
+    return Health(_without_retired(parts, now), [_device(row, now, row["device"] in missed) for row in devices])
 
 
 def _part(row: dict[str, Any], now: int) -> PartHealth:
@@ -97,22 +108,33 @@ def _without_retired(parts: list[PartHealth], now: int) -> list[PartHealth]:
     return sorted(fresh, key=lambda p: (p.part, p.instance))
 
 
-def _device(row: dict[str, Any], now: int) -> DeviceHealth:
+def _device(row: dict[str, Any], now: int, missed: bool) -> DeviceHealth:
     heard, scored = _age(row.get("received"), now), _age(row.get("frame_scored"), now)
-    state, why = _device_state(row, heard, scored)
+    state, why = _missed(row, heard) if missed else _device_state(row, heard, scored)
     return DeviceHealth(str(row["device"]), state, why, heard, scored, row)
+
+
+def _missed(row: dict[str, Any], heard: float | None) -> tuple[str, str]:
+    lost = ", the broker lost its connection" if row.get("state") == "lost" else ""
+    return "lost" if lost else "silent", f"an alarm about its silence stands{lost}; {_last_heard(heard)}"
 
 
 def _device_state(row: dict[str, Any], heard: float | None, scored: float | None) -> tuple[str, str]:
     if row.get("state") == "lost":
         return "lost", "the broker lost its connection"
+    if row.get("state") == "finished":
+        return "finished", "it has sent everything and ended"
     if heard is None or heard > DEVICE_SILENT_S:
-        return "silent", "never heard" if heard is None else f"not heard for {_for(heard)}"
+        return "silent", _last_heard(heard)
     if scored is not None and scored > FRAME_STALE_S:
         return "blind", f"no fresh frame scored for {_for(scored)}"
     if row.get("detail"):
         return "ailing", "it reports trouble itself"
     return "ok", ""
+
+
+def _last_heard(heard: float | None) -> str:
+    return "never heard" if heard is None else f"not heard for {_for(heard)}"
 
 
 def _for(seconds: float) -> str:

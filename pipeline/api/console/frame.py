@@ -11,7 +11,7 @@ from nicegui import ui
 
 from pipeline.api.console import words
 from pipeline.api.console.outlook import Outlook
-from pipeline.api.health import Health
+from pipeline.api.health import WELL, Health
 
 ASSETS = Path(__file__).parent.parent / "assets"
 PRIMARY = "#1f6fb5"
@@ -79,7 +79,7 @@ class Strip:
         self._verdict.set_text(words.SEES if health.ok else words.BLIND)
         self._verdict.classes(add="ok" if health.ok else "bad", remove="bad" if health.ok else "ok")
         self._devices.set_text(device_words(health))
-        ailing = any(device.state != "ok" for device in health.devices)
+        ailing = any(device.state not in WELL for device in health.devices)
         self._devices.classes(add="bad" if ailing else "", remove="" if ailing else "bad")
         parts = tuple((p.part, p.why) for p in health.parts)
         if parts != self._shown:
