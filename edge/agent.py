@@ -53,7 +53,7 @@ class Agent:
         self._source: Source = make_source(settings)
         self._failure: EdgeError | OSError | None = None
         self._thread = threading.Thread(target=self._run_source, name="source", daemon=True)
-        self._source_ended = False
+        self._source_ended = self._source_done = False
         self._ill = ""
 
     def run(self) -> int:
@@ -66,7 +66,7 @@ class Agent:
         finally:
             self.stop.set()
             self._thread.join(2)
-            self._publisher.stop()
+            self._publisher.stop(finished=self._finished())
             self._write_status("ended")
             self._spool.close()
             self._lock.close()
@@ -89,11 +89,12 @@ class Agent:
         return not self._ill
 
     def _finished(self) -> bool:
-        return self.settings.exit_when_done and self._source_ended and not self._spool.summary().waiting
+        return self.settings.exit_when_done and self._source_done and not self._spool.summary().waiting
 
     def _run_source(self) -> None:
         try:
             self._source.run(self._outlet, self.stop)
+            self._source_done = not self.stop.is_set()
             self._source_ended = True
         except (EdgeError, OSError) as error:
             self._failure = error

@@ -124,6 +124,7 @@ class Publisher:
         self._told: set[str] = set()
         self._status_due = 0.0
         self._stop = threading.Event()
+        self._goodbye = "stopped"
         self._anew()
         will = self._envelope(Status(state="lost", version=version))
         self._link = Link(mqtt, device, will=will, tell=self._news.put, in_flight=publish.in_flight)
@@ -133,8 +134,9 @@ class Publisher:
         self._link.start()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Say "offline" and disconnect; what waits stays in the spool."""
+    def stop(self, *, finished: bool = False) -> None:
+        """Say "stopped", or "finished" for good, and disconnect; what waits stays in the spool."""
+        self._goodbye = "finished" if finished else "stopped"
         self._stop.set()
         self.wake()
         if self._thread.is_alive():
@@ -165,7 +167,7 @@ class Publisher:
                 log.error("%s", error)
                 self._stop.wait(1.0)  # the disk may come back; what is spooled stays
         if self.connected:
-            self._link.publish("status", self._status("offline"))
+            self._link.publish("status", self._status(self._goodbye))
 
     def _hear(self, *, wait: bool) -> None:
         """Take the news; without `wait` only what is there already."""

@@ -81,10 +81,20 @@ def test_a_track_file_arrives_whole_and_the_agent_ends_by_itself(nats: Nats, age
     with FarSide(nats.mqtt_port, "d-1") as far:
         assert agents.start(config).wait(20) == 0
         assert arrived(far) == expected
-        wait_until(lambda: far.statuses[-1].state == "offline", 5, "the goodbye")
+        wait_until(lambda: far.statuses[-1].state == "finished", 5, "the goodbye")
     row = status.read(agents.data)
     assert (row["sent"], row["confirmed"], row["waiting"], row["running"]) == (334, 334, 0, False)
     assert status.sentence(row).startswith("d-1: 334 sent, 334 confirmed, 0 waiting, oldest - (not running since ")
+
+
+def test_an_agent_that_is_told_to_stop_says_stopped(nats: Nats, agents: Agents) -> None:
+    config, _ = agents.tracks(nats.mqtt_port, 60, speed=1)
+    with FarSide(nats.mqtt_port, "d-1") as far:
+        child = agents.start(config)
+        wait_until(lambda: bool(far.statuses), 15, "a sign of life")
+        child.terminate()
+        assert child.wait(10) == 0
+        wait_until(lambda: far.statuses[-1].state == "stopped", 5, "the goodbye")
 
 
 def test_killed_again_and_again_nothing_is_lost_and_the_order_is_kept(nats: Nats, agents: Agents) -> None:

@@ -221,7 +221,7 @@ def test_status_online_with_numbers_offline_at_the_end_lost_when_cut_off(
         wait_until(lambda: any(s.state == "lost" for s in far.statuses), 10, "the last will")
         wait_until(lambda: far.statuses[-1].state == "online", 10, "the agent's return")
         one.stop()
-        wait_until(lambda: far.statuses[-1].state == "offline", 5, "the goodbye")
+        wait_until(lambda: far.statuses[-1].state == "stopped", 5, "the goodbye")
 
 
 def test_a_receipt_that_is_no_receipt_harms_nothing(nats: Nats, tmp_path: Path, publisher: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -151,6 +152,22 @@ def test_a_device_that_stays_away_after_a_pause_of_the_bridge_is_missed_a_limit_
 def test_the_last_word_of_a_device_is_told() -> None:
     (signal,) = listen(record(0, ("cam", 0), said="lost"), record(100))
     assert 'its last word was "lost"' in signal.reason
+
+
+def test_a_device_that_finished_is_not_missed_until_it_speaks_again() -> None:
+    assert listen(record(0, ("cam", 0), said="finished"), record(500, ("cam", 500), said="online")) == []
+    again = [record(0, ("cam", 0), said="finished"), record(500, ("cam", 500)), record(600)]
+    assert brief(listen(*again)) == [("cam", "", "began", 560, 560)]
+
+
+@pytest.mark.parametrize("word", ["stopped", "offline", "lost"])
+def test_a_device_that_was_stopped_is_missed(word: str) -> None:
+    assert brief(listen(record(0, ("cam", 0), said=word), record(61))) == [("cam", "", "began", 60, 60)]
+
+
+def test_a_device_that_finishes_late_ends_its_silence() -> None:
+    signals = listen(record(0, ("cam", 0)), record(80, ("cam", 80), said="finished"), record(300))
+    assert [word[2] for word in brief(signals)] == ["began", "ended"]
 
 
 def test_a_device_that_was_never_heard_is_not_missed() -> None:

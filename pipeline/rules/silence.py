@@ -20,6 +20,9 @@ NOT_DUE = 1 << 62
 PAUSE = 10 * SECOND
 """Ticks come every second. After a longer pause nobody listened, so no device is judged until a limit later."""
 
+FINISHED = "finished"
+"""What a device says that has sent everything and ended as it should: it is not missed until it speaks again."""
+
 NOBODY = -1
 """Device code of a slot that never had a fix."""
 
@@ -190,7 +193,7 @@ class DeviceSilence:
         signals: list[Signal] = []
         for device, last in sorted(state.last.items()):
             heard = max(last, state.since)
-            if device not in state.open and watermark - heard > self._limit:
+            if watermark - heard > self._limit and self._awaited(state, device):
                 state.open[device] = heard + self._limit
                 signals.append(self._began(state, device))
         return state, signals
@@ -205,12 +208,18 @@ class DeviceSilence:
         state.last[device] = max(at, state.last.get(device, at))
         if report.status is not None:
             state.said[device] = report.status.state
+        elif state.said.get(device) == FINISHED:
+            del state.said[device]
         return signals
+
+    def _awaited(self, state: DeviceState, device: str) -> bool:
+        """Whether its silence would be news."""
+        return device not in state.open and state.said.get(device) != FINISHED
 
     def _quiet_before(self, state: DeviceState, device: str, at: int) -> tuple[DeviceState, list[Signal]]:
         """A gap that no tick has told of yet."""
         heard = max(state.last.get(device, at), state.since)
-        if device in state.open or at - heard <= self._limit:
+        if at - heard <= self._limit or not self._awaited(state, device):
             return state, []
         state.open[device] = heard + self._limit
         return state, [self._began(state, device)]
