@@ -22,7 +22,7 @@ BLOB_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class DeviceOut(BaseModel):
-    """A device: `state` is ok, finished, ailing, silent, blind or lost, and `why`; ages in seconds, null for never."""
+    """A device: `state` is ok, finished, ailing, silent, blind or lost (and `why`); ages in s, null for never."""
 
     device: str
     state: str
