@@ -74,7 +74,8 @@ def _look(index: Margins, edge: Edge, moves: Moves) -> _Seen:
     doubt = np.nan_to_num(accuracy, nan=0.0, posinf=MAX_DOUBT).clip(0, MAX_DOUBT)
     if not edge.accuracy:
         doubt = np.zeros_like(doubt)
-    rows, fences, margin = index.near(moves.column("lat"), moves.column("lon"), doubt + edge.band)
+    lat, lon = moves.column("lat"), moves.column("lon")
+    rows, fences, margin = index.near(lat, lon, doubt + edge.band, rough=doubt == 0)
     sure = margin >= doubt[rows]
     maybe = ~sure & (margin >= -(doubt[rows] + edge.band))
     keys = [fence.key for fence in index.fences]

@@ -42,22 +42,32 @@ class Margins(FenceIndex):
         self._edges = np.array(stretched, dtype=object)
         shapely.prepare(self._edges)
 
-    def near(self, lat: Floats, lon: Floats, reach: Floats) -> Near:
-        """Every fence that a row lies in or, maybe, within `reach` metres of."""
+    def near(self, lat: Floats, lon: Floats, reach: Floats, *, rough: NDArray[np.bool_] | None = None) -> Near:
+        """Every fence that a row lies in or, maybe, within `reach` metres of.
+
+        For rows that are `rough` it is enough to know that they lie in a fence: infinitely deep, which is quicker.
+        """
         north, east = degree(np.clip(lat, -89, 89))
         dlat, dlon = reach / north * 1.02, reach / east * 1.05
         rows, fences = self._tree.query(shapely.box(lon - dlon, lat - dlat, lon + dlon, lat + dlat))
-        return Near(rows, fences, self._margin(lat[rows], lon[rows], fences))
+        inside = self._contains(lat[rows], lon[rows], fences)
+        margin = np.where(inside, np.inf, -np.inf)
+        wanted = (reach[rows] > 0) | inside
+        if rough is not None:
+            wanted &= ~(inside & rough[rows])
+        distance = self._distance(lat[rows[wanted]], lon[rows[wanted]], fences[wanted])
+        margin[wanted] = np.where(inside[wanted], distance, -distance)
+        return Near(rows, fences, margin)
 
-    def _margin(self, lat: Floats, lon: Floats, fences: NDArray[np.intp]) -> Floats:
+    def _distance(self, lat: Floats, lon: Floats, fences: NDArray[np.intp]) -> Floats:
+        """Metres from each point to the edge of the fence beside it."""
         scale = self._scale[fences]
         way = shapely.shortest_line(self._edges[fences], shapely.points(lon * scale, lat))
         nearest = shapely.get_coordinates(way)[::2]
         distance = metres(lat, lon, nearest[:, 1], nearest[:, 0] / scale)
-        margin = np.where(self._contains(lat, lon, fences), distance, -distance)
         centre, radius = self._centre[fences], self._radius[fences]
-        round_ = radius - metres(lat, lon, centre[:, 0], centre[:, 1])
-        return np.asarray(np.where(radius > 0, round_, margin), np.float64)
+        round_ = np.abs(radius - metres(lat, lon, centre[:, 0], centre[:, 1]))
+        return np.asarray(np.where(radius > 0, round_, distance), np.float64)
 
 
 def _edge(area: shapely.Geometry) -> shapely.Geometry:
