@@ -84,7 +84,7 @@ class Agent:
             self._ill = "the source's thread has died"
         elif not self._publisher.alive:
             self._ill = "the publisher's thread has died"
-        if self._ill:
+        if self._ill and not isinstance(self._failure, SetupError):
             log.error("%s; ending, so that a supervisor starts the agent anew", self._ill)
         return not self._ill
 

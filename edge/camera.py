@@ -24,7 +24,7 @@ from edge.clock import DeviceClock
 from edge.errors import SetupError, SourceError
 from edge.outlet import Outlet
 from edge.picture import Image, encode
-from edge.settings import Camera, is_address
+from edge.settings import Camera, is_address, is_live
 from edge.watch import Watched
 from pipeline import wire
 from pipeline.message import SECOND, Clock, Frame
@@ -50,6 +50,8 @@ class CameraSource:
     def __init__(self, settings: Camera) -> None:
         self._settings = settings
         self._watched: Watched[Shot | None] | None = None
+        if not is_live(settings.url):
+            VideoFile(settings).check()
 
     @property
     def trouble(self) -> str:
@@ -70,11 +72,6 @@ class CameraSource:
         for shot in self._watched.items(stop):
             if shot is not None:
                 outlet.send("frame", [frame_of(shot, settings)])
-
-
-def is_live(url: str) -> bool:
-    """Whether the url is a stream or a device, not a file."""
-    return is_address(url) or url.startswith("/dev/")
 
 
 def frame_of(shot: Shot, settings: Camera) -> Frame:
@@ -145,6 +142,11 @@ class VideoFile:
         parts = (settings.url, path.stat().st_size, settings.run)
         self._name = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
+    def check(self) -> None:
+        """SetupError if it cannot be played."""
+        self._start()
+        self._facts()
+
     def run(self, outlet: Outlet, stop: threading.Event) -> None:
         """Until the end (never, with `loop`) or `stop`."""
         start, first = self._position(outlet.cursor)
@@ -166,12 +168,15 @@ class VideoFile:
         parts = cursor.split(" ")
         if len(parts) == 3 and parts[0] == self._name:
             return int(parts[1]), int(parts[2])
-        if self._settings.start:
-            try:
-                return wire.parse_rfc3339(self._settings.start), 0
-            except ValueError as error:
-                raise SetupError(f"[source]: start: {error}") from None
-        return time.time_ns() // 1000 - round(self._lead_s() * SECOND), 0
+        start = self._start()
+        return time.time_ns() // 1000 - round(self._lead_s() * SECOND) if start is None else start, 0
+
+    def _start(self) -> int | None:
+        """The event time of picture 0 as the settings say it."""
+        try:
+            return wire.parse_rfc3339(self._settings.start) if self._settings.start else None
+        except ValueError as error:
+            raise SetupError(f"[source]: start: {error}") from None
 
     def _lead_s(self) -> float:
         """How far a file played fast would run ahead of the clock: it begins so much earlier, and ends now."""

@@ -26,7 +26,7 @@ from edge.clock import EARLIEST, DeviceClock
 from edge.errors import SetupError, SourceError
 from edge.nmea import Merger
 from edge.outlet import Outlet
-from edge.settings import Gps, is_address
+from edge.settings import Gps, is_address, is_live
 from edge.watch import Watched
 from pipeline import wire
 from pipeline.message import SECOND, Clock, Fix, Fixes
@@ -46,7 +46,7 @@ NO_FIX_S = 10.0
 
 
 class GpsSource:
-    """Sends fixes as they come, in a message each; from a file in batches. SetupError for a wrong url or date.
+    """Sends fixes as they come, in a message each; from a file in batches. SetupError for a wrong date or file.
 
     While it reads a live receiver it promises now and then that nothing older will come, whether the receiver has a
     fix, has lost it, or is gone: so its unit's silence can be told.
@@ -61,6 +61,8 @@ class GpsSource:
         self._date = _date(settings.date)
         if not wire.NAME.fullmatch(self._unit):
             raise SetupError(f"[source]: unit {self._unit!r}: use letters, digits and _ . : - only")
+        if not is_live(settings.url):
+            self._name()
 
     @property
     def trouble(self) -> str:
@@ -71,8 +73,7 @@ class GpsSource:
 
     def run(self, outlet: Outlet, stop: threading.Event) -> None:
         """Until `stop`, or the end of a file."""
-        url = self._settings.url
-        if is_address(url) or url.startswith("/dev/"):
+        if is_live(self._settings.url):
             self._watch(outlet, stop)
         else:
             self._replay(outlet, stop)

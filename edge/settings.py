@@ -241,3 +241,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
 def is_address(url: str) -> bool:
     """Whether a source's url is an address (rtsp://, gpsd://, serial://), not a file or device path."""
     return "://" in url
+
+
+def is_live(url: str) -> bool:
+    """Whether a source's url is an address or a device of the machine, not a file."""
+    return is_address(url) or url.startswith("/dev/")

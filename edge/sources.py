@@ -7,7 +7,7 @@ from edge.settings import Camera, DemoCamera, DemoFleet, Gps, Settings, Tracks
 
 
 def make_source(settings: Settings) -> Source:
-    """The source of one agent; nothing is opened yet."""
+    """The source of one agent. SetupError, before anything is sent, for a file that cannot be read."""
     source = settings.source
     match source:
         case Tracks():

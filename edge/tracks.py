@@ -41,15 +41,19 @@ class Pacer:
 
 
 class TrackSource:
-    """Reads the files whole (some 300 bytes a fix), then sends. A restart goes on after the last message kept."""
+    """Sends what it has read whole (some 300 bytes a fix). A restart goes on after the last message kept.
+
+    The files are read at once: SetupError for one that cannot be read or has a bad line, before anything is sent.
+    """
 
     def __init__(self, settings: Tracks) -> None:
         self.trouble = ""
         self._settings = settings
+        self._fixes = self._read()
 
     def run(self, outlet: Outlet, stop: threading.Event) -> None:
-        """Until all is spooled or `stop`. SetupError for a file that cannot be read or has a bad line."""
-        fixes = self._read()
+        """Until all is spooled or `stop`."""
+        fixes = self._fixes
         name = self._name()
         done = _done(outlet.cursor, name)
         log.info("%d fixes in %d files, %d sent before", len(fixes), len(self._settings.files), done)

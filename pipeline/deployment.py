@@ -46,7 +46,7 @@ class Plan:
 
 
 def agents(plan: Plan, mqtt_port: int) -> dict[str, dict[str, Any]]:
-    """Settings of each edge agent, by device. UserError for a file that is not there."""
+    """Settings of each edge agent, by device. UserError for a file that is not there, or no video."""
     sources: dict[str, dict[str, Any]] = {}
     if plan.demo:
         sources[DEMO_FLEET] = {"kind": "demo-fleet"}
@@ -56,7 +56,7 @@ def agents(plan: Plan, mqtt_port: int) -> dict[str, dict[str, Any]]:
         sources[TRACKS] = {"kind": "tracks", "files": files, "speed": plan.speed}
     for path in plan.videos:
         name = device_name(path, taken=sources)
-        sources[name] = {"kind": "camera", "url": str(_present(path, "video")), "speed": plan.speed}
+        sources[name] = {"kind": "camera", "url": str(_playable(path)), "speed": plan.speed}
     mqtt = {"host": LOOPBACK, "port": mqtt_port, "back_off_max_s": 2.0}
     return {device: {"device": device, "source": source, "mqtt": mqtt} for device, source in sources.items()}
 
@@ -75,6 +75,20 @@ def _present(path: Path, what: str) -> Path:
     if not path.is_file():
         raise UserError(f"no {what} {path}")
     return path.resolve()
+
+
+def _playable(path: Path) -> Path:
+    """UserError unless OpenCV can read its first picture."""
+    from pipeline.vision.picture import cv2
+
+    found = _present(path, "video")
+    capture = cv2.VideoCapture(str(found), cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened() or not capture.grab():
+            raise UserError(f"video {path}: cannot be read as video: convert it to MP4 (H.264)")
+    finally:
+        capture.release()
+    return found
 
 
 # ---------------------------------------------------------------- fleet

@@ -52,7 +52,10 @@ OnBad = Literal["raise", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """Where a track file is wrong: `line` counts from 1 (the header), `column` is named as in the file."""
+    """Where a track file is wrong: `line` counts from 1 (the header), `column` is named as in the file.
+
+    Line 0 is the file as a whole, when it cannot be read at all.
+    """
 
     path: str
     line: int
@@ -62,7 +65,8 @@ class BadLine:
 
     def __str__(self) -> str:
         what = f"column {self.column!r}: {self.value!r} cannot be read" if self.column else self.value
-        return f"{self.path}, line {self.line}: {what}; {self.fix}"
+        where = f"{self.path}, line {self.line}" if self.line else self.path
+        return f"{where}: {what}; {self.fix}"
 
 
 class TrackError(ValueError):
@@ -179,7 +183,11 @@ def _read_file(path: Path, columns: _Columns, on_bad: OnBad, progress: Progress)
 
 
 def _unreadable(path: Path, what: str, fix: str) -> BadLine:
-    return BadLine(str(path), 1, "", what, fix)
+    return BadLine(str(path), 0, "", what, fix)
+
+
+def _bad_header(path: Path, what: str, fix: str) -> TrackError:
+    return TrackError(BadLine(str(path), 1, "", what, fix))
 
 
 def _open(path: Path) -> TextIO:
@@ -239,13 +247,13 @@ def _locate(path: Path, header: Sequence[str]) -> dict[str, int]:
         found = [i for i, name in enumerate(names) if name in aliases]
         if len(found) > 1:
             doubled = " and ".join(repr(header[i]) for i in found)
-            raise TrackError(_unreadable(path, f"both {doubled} mean {column!r}", "leave one out"))
+            raise _bad_header(path, f"both {doubled} mean {column!r}", "leave one out")
         if found:
             index[column] = found[0]
     missing = [column for column in REQUIRED if column not in index]
     if missing:
         need = "the first line must name unit,at,lat,lon and may name " + ",".join(OPTIONAL)
-        raise TrackError(_unreadable(path, f"no column {', '.join(missing)}", need))
+        raise _bad_header(path, f"no column {', '.join(missing)}", need)
     return index
 
 

@@ -4,6 +4,8 @@ import csv
 import stat
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.settings import Camera, DemoCamera, Tracks
@@ -33,7 +35,9 @@ def units(path: Path) -> dict[str, str]:
 
 def test_agents_are_configured_as_they_read_it(tmp_path: Path, tracks: Path) -> None:
     video = tmp_path / "Tower 3 (north).mp4"
-    video.write_bytes(b"")
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 64))
+    writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
     plan = Plan(demo=True, tracks=(tracks,), videos=(video, video), speed=20)
     for device, tree in agents(plan, 1999).items():
         write_toml(tmp_path / f"{device}.toml", tree)
@@ -54,6 +58,13 @@ def test_agents_are_configured_as_they_read_it(tmp_path: Path, tracks: Path) -> 
 )
 def test_a_device_is_named_after_its_video(name: str, device: str) -> None:
     assert device_name(Path(name), taken={}) == device
+
+
+def test_a_file_that_is_no_video_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0\0\0\x18ftypmp42" + b"no video" * 100)
+    with pytest.raises(UserError, match=r"broken\.mp4: cannot be read as video"):
+        agents(Plan(videos=(broken,)), 1)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

@@ -163,8 +163,14 @@ def test_a_mistake_is_one_line_and_status_2(agents: Agents) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "vedette-edge: " in done.stderr and "unknown key 'sede'" in done.stderr
     missing = run("run", agents.config(1, 'kind = "tracks"\nfiles = ["none.csv"]'))
-    assert missing.returncode == 2
-    assert "vedette-edge: " in missing.stderr.splitlines()[-1] and "no such file" in missing.stderr.splitlines()[-1]
+    assert (missing.returncode, missing.stderr) == (
+        2,
+        f"vedette-edge: {agents.folder}/none.csv: there is no such file; check the path\n",
+    )
+    for kind in ("camera", "gps"):
+        gone = run("run", agents.config(1, f'kind = "{kind}"\nurl = "none.bin"'))
+        assert (gone.returncode, gone.stderr.count("\n")) == (2, 1)
+        assert f"{agents.folder}/none.bin: there is no such" in gone.stderr
     nowhere = run("status", "--data", agents.folder / "empty")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
 

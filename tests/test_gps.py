@@ -439,4 +439,5 @@ def test_a_receiver_whose_clock_is_behind_is_not_promised_past(gpsd: Gpsd, tmp_p
 
 
 def test_a_file_being_read_has_no_trouble_with_its_fix(tmp_path: Path) -> None:
+    (tmp_path / "r.log").touch()
     assert GpsSource(Gps(url=str(tmp_path / "r.log")), "box").trouble == ""
