@@ -152,9 +152,15 @@ class AlarmBook(Protocol):
         ...
 
     def alarms(
-        self, *, state: str | None = None, subject: str | None = None, kind: str | None = None, limit: int = 1000
+        self,
+        *,
+        state: str | None = None,
+        subject: str | None = None,
+        kind: str | None = None,
+        prefix: str = "",
+        limit: int = 1000,
     ) -> list[Alarm]:
-        """Newest first (by raised_at)."""
+        """Newest first (by raised_at); `prefix` is how the id begins."""
         ...
 
     def alarm(self, alarm_id: str) -> Alarm | None: ...

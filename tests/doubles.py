@@ -127,7 +127,13 @@ class MemoryBook:
         return self.events[-1]
 
     def alarms(
-        self, *, state: str | None = None, subject: str | None = None, kind: str | None = None, limit: int = 1000
+        self,
+        *,
+        state: str | None = None,
+        subject: str | None = None,
+        kind: str | None = None,
+        prefix: str = "",
+        limit: int = 1000,
     ) -> list[Alarm]:
         found = [
             alarm
@@ -136,6 +142,7 @@ class MemoryBook:
             and state in (None, alarm.state)
             and subject in (None, alarm.subject)
             and kind in (None, alarm.kind)
+            and alarm.id.startswith(prefix)
         ]
         return sorted(found, key=lambda alarm: (-alarm.raised_at, alarm.id))[:limit]
 

@@ -6,6 +6,7 @@ import os
 import signal as signals
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,30 @@ def test_ack_and_resolve_are_recorded_with_name_and_note(data: Path, book: SqlAl
     assert run(data, "alarms", "resolve", both[0], "--by", "piet", "--note", "a drill").exit_code == 0
     assert [a.state for a in (book.alarm(key) for key in both) if a] == ["resolved", "acknowledged"]
     assert (book.history(both[0])[-1].by, book.history(both[0])[-1].reason) == ("piet", "a drill")
+
+
+def test_what_another_has_done_already_is_told_as_his(data: Path, book: SqlAlarmBook) -> None:
+    book.apply([began(0)])
+    assert ": acknowledged by anna" in run(data, "alarms", "ack", began(0).alarm, "--by", "anna").stdout
+    again = run(data, "alarms", "ack", began(0).alarm, "--by", "ben")
+    assert (again.exit_code, ": already acknowledged by anna at " in again.stdout) == (0, True)
+    assert ": resolved by ben" in run(data, "alarms", "resolve", began(0).alarm, "--by", "ben").stdout
+    assert ": already resolved by ben" in run(data, "alarms", "resolve", began(0).alarm, "--by", "ben").stdout
+
+
+def test_the_beginning_of_an_id_is_enough_if_it_is_the_only_one(data: Path, book: SqlAlarmBook) -> None:
+    many = [began(n) for n in range(2000)]
+    book.apply(many)
+    begins = Counter(signal.alarm[:4] for signal in many)
+    twin = next(four for four, count in begins.items() if count > 1)
+    both = sorted(signal.alarm for signal in many if signal.alarm.startswith(twin))
+    for action in ("show", "explain", "ack", "resolve"):
+        short = run(data, "alarms", action, both[0][:-1].upper())
+        assert short.exit_code == 0 and (both[0] in short.stdout or action == "explain")
+        either = run(data, "alarms", action, twin)
+        assert isinstance(either.exception, UserError) and ", ".join(both) in str(either.exception)
+    assert next(a.state for a in (book.alarm(key) for key in both) if a) == "resolved"
+    assert isinstance(run(data, "alarms", "show", both[0][:3]).exception, UserError)
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,20 @@ class SqlAlarmBook:
     # -------------------------------------------------------------- reading alarms
 
     def alarms(
-        self, *, state: str | None = None, subject: str | None = None, kind: str | None = None, limit: int = 1000
+        self,
+        *,
+        state: str | None = None,
+        subject: str | None = None,
+        kind: str | None = None,
+        prefix: str = "",
+        limit: int = 1000,
     ) -> list[Alarm]:
         columns = schema.alarm.c
         query = select(schema.alarm).where(columns.state != EXPECTED)
         query = query.where(columns.state == state) if state else query
         query = query.where(columns.subject == subject) if subject else query
         query = query.where(columns.kind == kind) if kind else query
+        query = query.where(columns.id.startswith(prefix, autoescape=True)) if prefix else query
         found = self._rows(query.order_by(columns.raised_at.desc(), columns.id).limit(limit))
         return [rows.alarm_of(row) for row in found]
 

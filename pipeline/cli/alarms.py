@@ -20,6 +20,9 @@ STATES = ("raised", "acknowledged", "cleared", "resolved")
 EVERY = 0.25
 """Seconds between two looks at the book while watching."""
 
+PREFIX = 4
+"""So many characters of an id are enough, if no other alarm's id begins with them."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line, times in RFC 3339.")
 by_option = click.option("--by", default=None, help="Who does it (default: your login name).")
 note_option = click.option("--note", default="", help="Why, or what was done; stands in the history.")
@@ -84,7 +87,8 @@ def explain(settings: Settings, alarm: str, as_json: bool) -> None:
     from pipeline.api.explain import explain as explained
 
     with alarm_book(settings) as book:
-        found, history = _one(book, alarm), book.history(alarm)
+        found = _one(book, alarm)
+        history = book.history(found.id)
     explanation = explained(found, history)
     if as_json:
         click.echo(explanation.model_dump_json())
@@ -138,16 +142,23 @@ def watch(settings: Settings, after: int | None, as_json: bool) -> None:
 
 def _act(settings: Settings, alarms: Sequence[str], action: str, by: str, note: str) -> None:
     with alarm_book(settings) as book:
-        for alarm in alarms:
-            event = book.act(alarm, action, by=by, note=note)
-            click.echo(f"{alarm}: {event.change} by {event.by} at {rfc3339(event.recorded)}")
+        for before in [_one(book, alarm) for alarm in alarms]:
+            event = book.act(before.id, action, by=by, note=note)
+            done = before.acknowledged_by if action == "acknowledge" else before.resolved_by
+            already = "already " if done is not None or event.by != by else ""
+            click.echo(f"{before.id}: {already}{event.change} by {event.by} at {rfc3339(event.recorded)}")
 
 
 def _one(book: AlarmBook, alarm_id: str) -> Alarm:
+    """The alarm with this id, or the only one whose id begins so. UserError names the candidates of several."""
     alarm = book.alarm(alarm_id)
-    if alarm is None:
+    found = [alarm] if alarm else book.alarms(prefix=alarm_id.lower(), limit=9) if len(alarm_id) >= PREFIX else []
+    if len(found) > 1:
+        ids = ", ".join(sorted(a.id for a in found[:8])) + (", ..." if len(found) > 8 else "")
+        raise UserError(f"alarm {alarm_id} may be any of {ids}: write more of the one you mean")
+    if not found:
         raise UserError(f"no alarm {alarm_id}: `vedette alarms list` shows those there are")
-    return alarm
+    return found[0]
 
 
 def _last(book: AlarmBook) -> int:

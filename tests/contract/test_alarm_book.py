@@ -177,6 +177,7 @@ def test_the_list_is_newest_first_and_can_be_narrowed(book: AlarmBook) -> None:
     assert [a.id for a in book.alarms(subject="bus-1")] == [keys[3], keys[1]]
     assert [a.id for a in book.alarms(state="acknowledged")] == [keys[2]]
     assert [a.id for a in book.alarms(state="raised", subject="bus-0")] == [keys[0]]
+    assert [a.id for a in book.alarms(prefix=keys[2][:9])] == [keys[2]] and book.alarms(prefix="%") == []
     assert len(book.alarms(kind=signal().kind)) == 4 and book.alarms(kind="device_silence") == []
 
 
