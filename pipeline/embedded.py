@@ -10,6 +10,7 @@ token, fleet.csv, rules.toml, edge/, log/, nats/, and what the parts keep.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import secrets
@@ -120,11 +121,11 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _broker_ports(data: Path) -> tuple[int, int]:
     """Ports of the log and of MQTT: those of the last time, else the usual ones, else any that are free."""
-    last: dict[str, Any] = {}
+    log, mqtt = 4222, 1883
     if (data / SETTINGS_FILE).is_file():
-        last = tomllib.loads((data / SETTINGS_FILE).read_text("utf-8"))
-    log = int(last.get("log", {}).get("url", ":4222").rpartition(":")[2])
-    mqtt = int(last.get("mqtt", {}).get("port", 1883))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # it is written anew
+            last = tomllib.loads((data / SETTINGS_FILE).read_text("utf-8"))
+            log, mqtt = int(last["log"]["url"].rpartition(":")[2]), int(last["mqtt"]["port"])
     return free_or_any(log, "the log"), free_or_any(mqtt, "MQTT")
 
 

@@ -41,7 +41,7 @@ STREAMS_KNOWN = 200_000
 ROWS = 5000
 """Fixes or readings in one message, and rows in one record, at the most."""
 
-REPORTS = 500
+REPORTS = 100
 """Devices in one record of signs of life."""
 
 WORDS = 500

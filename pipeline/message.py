@@ -27,7 +27,10 @@ Ints = NDArray[np.int64]
 SECOND = 1_000_000
 """Microseconds in a second: `at + 30 * SECOND`."""
 
-Micros = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+"""A whole number that every codec and column takes."""
+
+Micros = Whole
 """A device's stamp: any time that fits a column; whether it can be believed is judged later."""
 
 
@@ -94,9 +97,9 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
     state: str
     at: Micros = 0
-    waiting: int = 0
-    oldest: int | None = None
-    dropped: int = 0
+    waiting: Whole = 0
+    oldest: Whole | None = None
+    dropped: Whole = 0
     detail: str = ""
     version: str = ""
 

@@ -325,6 +325,15 @@ def _blind(http: TestClient) -> list[str]:
     return found
 
 
+def test_when_no_device_is_heard_at_all_the_system_does_not_see() -> None:
+    def board(*ages_s: int) -> list[str]:
+        rows = [{"device": f"d{n}", "received": NOON - s * SECOND, "state": "online"} for n, s in enumerate(ages_s)]
+        return [why for why in judge([], rows, now=NOON).blind if why.startswith("devices")]
+
+    assert board(3600, 3600) == ["devices: none of 2 is heard"]
+    assert board(3600, 1) == board(3600) == board() == []
+
+
 def test_an_old_instance_of_a_part_does_not_count_once_it_is_replaced() -> None:
     old = {"part": "bridge", "instance": "a:1", "beaten": NOON - 3600 * SECOND, "ready": True}
     new = {"part": "bridge", "instance": "a:2", "beaten": NOON, "ready": True}

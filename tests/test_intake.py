@@ -155,6 +155,21 @@ def test_what_a_database_would_stumble_over_is_replaced() -> None:
     assert (report.status.state + report.status.detail + kept.detail).isprintable()
 
 
+@pytest.mark.parametrize("field", ["at", "waiting", "oldest", "dropped"])
+def test_a_status_with_a_number_that_no_codec_takes_is_refused(field: str) -> None:
+    body = b'{"state":"ok","%s":1%s}' % (field.encode(), b"0" * 30)
+    flush = send(intake(), wire.encode_envelope("gps-1", 0, 0, 0, body), topic="vedette/v1/gps-1/status")
+    assert refusals(flush) == ["undecodable"]
+
+
+def test_the_fattest_signs_of_life_fit_their_records() -> None:
+    box = Intake(partitions=2, batch_rows=4, max_payload=2**21)
+    status = wire.encode_body(Status("\U0001f600" * 9000, detail="\U0001f600" * 9000, version="\U0001f600" * 9000))
+    for n in range(450):
+        box.take(f"vedette/v1/cam-{n}/status", wire.encode_envelope(f"cam-{n}", 0, 0, 0, status), NOW)
+    assert all(len(record.value) < wire.MAX_RECORD for record in box.flush(NOW).records)
+
+
 def test_a_unit_that_cannot_be_enrolled_leaves_no_place_behind() -> None:
     flush = send(intake(), envelope(1, fix("Ivan Petrov")))
     kept = wire.unpack_refusal(next(r.value for r in flush.records if r.topic == wire.QUARANTINE))

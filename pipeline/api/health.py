@@ -63,7 +63,14 @@ class Health:
 
     @property
     def blind(self) -> list[str]:
-        return [f"{p.part}: {p.why}" for p in self.parts if not p.ok]
+        deaf = [f"devices: none of {len(self.devices)} is heard"] if self._deaf else []
+        return [f"{p.part}: {p.why}" for p in self.parts if not p.ok] + deaf
+
+    @property
+    def _deaf(self) -> bool:
+        """Every device gone at once is a broker that no longer takes messages, not so many broken devices."""
+        gone = [d.state in ("silent", "lost") for d in self.devices if d.state != "finished"]
+        return len(gone) > 1 and all(gone)
 
     @property
     def ok(self) -> bool:
