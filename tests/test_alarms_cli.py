@@ -103,11 +103,23 @@ def test_explain_says_why_in_sentences(data: Path, book: SqlAlarmBook) -> None:
     text = run(data, "alarms", "explain", began(0).alarm).stdout
     for part in ("keep-out", "geofence", "version 3f9a", "bus-0 entered the yard.", "fire-smoke@3f", "0.83", "0.5"):
         assert part in text
-    assert "Clock of the source: unsynced." in text
+    assert "The device's clock was unsynced" in text and "Clock of the source" not in text
     assert "acknowledged by olga: looking" in text
     explained = rows(run(data, "alarms", "explain", began(0).alarm, "--json"))[0]
     assert explained["rule"] == {"name": "keep-out", "kind": "geofence", "version": "3f9a"}
     assert [event["change"] for event in explained["history"]] == ["raised", "acknowledged"]
+
+
+def test_explain_shows_times_and_numbers_for_a_person(data: Path, book: SqlAlarmBook) -> None:
+    fix = {"at": T0 + 250_000, "lat": 62.893215487213459, "lon": 30.1, "speed": 12.345678901234567}
+    book.apply([began(0, fix=fix, odds=0.00012345678, track=[[30.123456789, 62.1]], clock="synced")])
+    for action in ("show", "explain"):
+        text = run(data, "alarms", action, began(0).alarm).stdout
+        spelled = '{"at": "2016-11-24T15:06:40.25Z", "lat": 62.893215, "lon": 30.1, "speed": 12.346}'
+        for part in (spelled, " 0.0001235\n", "[[30.123457, 62.1]]"):
+            assert part in text
+    assert text.count("Clock of the source: synced.") == 1
+    assert rows(run(data, "alarms", "explain", began(0).alarm, "--json"))[0]["evidence"]["fix"]["speed"] == 12.346
 
 
 def test_ack_and_resolve_are_recorded_with_name_and_note(data: Path, book: SqlAlarmBook) -> None:

@@ -122,6 +122,7 @@ def test_explain_tells_rule_model_scores_thresholds_and_what_was_held_back(
     assert why["rule"] == {"name": "smoke-watch", "kind": "sighting", "version": "v2"}
     assert (why["model"], why["scores"]["best"], why["thresholds"]["open_score"]) == ("fire-smoke@1a2b", 0.9, 0.42)
     assert why["suppressed"][0]["detail"] == "best score 0.30, 0.42 needed" and why["clock"] == "synced"
+    assert why["suppressed"][0]["first"] == "2026-01-01T11:59:00Z"
     assert [event["change"] for event in why["history"]] == ["raised", "acknowledged"]
     words = " ".join(why["sentences"])
     for part in ("smoke-watch", "tower-1 has seen smoke", "0.81, 0.42 needed", "Held back", "Anna acknowledged it"):

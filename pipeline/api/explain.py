@@ -11,6 +11,9 @@ from pipeline.api.shapes import AlarmOut, EventOut, spelled
 from pipeline.message import SECOND, Alarm, AlarmEvent
 from pipeline.wire import rfc3339
 
+DOUBTFUL = ("unsynced", "stepped", "implausible")
+"""States of a device's clock that a person must know of."""
+
 SCORES = ("score", "best", "strong", "hits", "in_sight")
 
 
@@ -39,7 +42,7 @@ class Explanation(BaseModel):
 
 def explain(alarm: Alarm, history: Sequence[AlarmEvent]) -> Explanation:
     """The explanation of `alarm` with its `history` in order."""
-    evidence = dict(alarm.evidence)
+    evidence: dict[str, Any] = readable(alarm.evidence)
     return Explanation(
         alarm=AlarmOut.of(alarm),
         rule=RuleOut(name=alarm.rule, kind=alarm.kind, version=evidence.get("version")),
@@ -48,10 +51,25 @@ def explain(alarm: Alarm, history: Sequence[AlarmEvent]) -> Explanation:
         thresholds=_first(evidence, "confirmation", "limit"),
         suppressed=evidence.get("held_back"),
         clock=evidence.get("clock") or (evidence.get("fix") or {}).get("clock"),
-        evidence=spelled(evidence),
+        evidence=evidence,
         history=[EventOut.of(event) for event in history],
         sentences=sentences(alarm, history),
     )
+
+
+def readable(evidence: Any, key: str = "") -> Any:
+    """Evidence with times as RFC 3339, and numbers with as many digits as say something: places to 0.1 m."""
+    if isinstance(evidence, dict):
+        return {name: readable(value, name) for name, value in spelled(evidence).items()}
+    if isinstance(evidence, list | tuple):
+        return [readable(item, "lat") for item in evidence]
+    return _rounded(evidence, key) if isinstance(evidence, float) else evidence
+
+
+def _rounded(value: float, key: str) -> float:
+    if key in ("lat", "lon"):
+        return round(value, 6)
+    return round(value, 3) if abs(value) >= 1 else float(f"{value:.4g}")
 
 
 def sentences(alarm: Alarm, history: Sequence[AlarmEvent]) -> list[str]:
@@ -79,7 +97,7 @@ def _how_sure(evidence: dict[str, Any]) -> list[str]:
     for held in evidence.get("held_back") or ():
         found.append(f"Held back before it, at {moment(held['first'])}: {held['detail']}.")
     clock = evidence.get("clock") or (evidence.get("fix") or {}).get("clock")
-    if clock in ("unsynced", "stepped", "implausible"):
+    if clock in DOUBTFUL:
         found.append(f"The device's clock was {clock}: its times may be wrong.")
     return found
 

@@ -67,12 +67,14 @@ def list_alarms(settings: Settings, state: str | None, subject: str | None, limi
 @settings_options
 def show(settings: Settings, alarm: str, as_json: bool) -> None:
     """Show one alarm with everything it carries."""
+    from pipeline.api.explain import readable
+
     with alarm_book(settings) as book:
         row = alarm_row(_one(book, alarm))
     if as_json:
         print_json([row])
         return
-    evidence = row.pop("evidence")
+    evidence = readable(row.pop("evidence"))
     print_pairs(row)
     click.echo("evidence")
     print_pairs(evidence, indent=2)
@@ -84,6 +86,7 @@ def show(settings: Settings, alarm: str, as_json: bool) -> None:
 @settings_options
 def explain(settings: Settings, alarm: str, as_json: bool) -> None:
     """Say why an alarm was raised: rule, model, scores, thresholds, evidence, clock, and what happened since."""
+    from pipeline.api.explain import DOUBTFUL
     from pipeline.api.explain import explain as explained
 
     with alarm_book(settings) as book:
@@ -95,9 +98,10 @@ def explain(settings: Settings, alarm: str, as_json: bool) -> None:
         return
     for sentence in explanation.sentences:
         click.echo(sentence)
-    click.echo(f"Clock of the source: {explanation.clock if explanation.clock is not None else 'not said'}.")
+    if explanation.clock not in DOUBTFUL:
+        click.echo(f"Clock of the source: {explanation.clock or 'not said'}.")
     click.echo("\nEvidence")
-    print_pairs(found.evidence, indent=2)
+    print_pairs(explanation.evidence, indent=2)
     click.echo("\nHistory")
     for event in history:
         click.echo(f"  {told(event)}")
