@@ -221,7 +221,15 @@ def _parser(path: Path, header: Sequence[str]) -> Callable[[Sequence[str], int],
 
     def parse(row: Sequence[str], line: int) -> _Row:
         if len(row) < width:
-            raise TrackError(BadLine(str(path), line, "", f"{len(row)} cells", f"the header names {len(header)}"))
+            raise TrackError(
+                BadLine(
+                    str(path),
+                    line,
+                    "",
+                    f"{len(row)} cell" + "s" * (len(row) != 1),
+                    f"the header names {len(header)}",
+                )
+            )
         name = ""
         try:
             name = "unit"

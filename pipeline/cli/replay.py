@@ -140,7 +140,7 @@ def read(files: Sequence[Path], skip_bad: bool) -> PositionBatch:
     for bad in progress.skipped[:10]:
         click.echo(f"left out: {bad}", err=True)
     if progress.skipped:
-        click.echo(f"{len(progress.skipped)} bad lines left out", err=True)
+        click.echo(f"{counted(len(progress.skipped), 'bad line')} left out", err=True)
     return batch
 
 
@@ -172,10 +172,16 @@ def _tell_tracks(batch: PositionBatch, outcome: Outcome) -> None:
     if state is None:
         return
     hours = (int(batch.at.max()) - int(batch.at.min())) / SECOND / 3600
+    fixes = f"{len(batch)} fix" + "es" * (len(batch) != 1)
     late = f", {state.slots.late} late or doubled" if state.slots.late else ""
-    click.echo(f"{len(batch)} fixes of {len(batch.units)} units over {hours:.1f} h{late}", err=True)
+    click.echo(f"{fixes} of {counted(len(batch.units), 'unit')} over {hours:.1f} h{late}", err=True)
     for reason, count in tally(outcome.refusals).items():
         click.echo(f"refused, {reason}: {count}", err=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 alarm`, `2 alarms`."""
+    return f"{number} {noun}" + "s" * (number != 1)
 
 
 def write(found: Sequence[AlarmChange], as_json: bool) -> None:
@@ -186,4 +192,4 @@ def write(found: Sequence[AlarmChange], as_json: bool) -> None:
         click.echo(f"{change.at:<20}  {change.change:<8}  {change.rule:<20}  {change.reason}")
     counts = Counter(change.rule for change in found if change.change == "raised")
     total = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items()))
-    click.echo(f"{sum(counts.values())} alarms{': ' + total if total else ''}")
+    click.echo(f"{counted(sum(counts.values()), 'alarm')}{': ' + total if total else ''}")
