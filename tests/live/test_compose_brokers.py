@@ -43,10 +43,18 @@ class Device:
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"test-{name}")
         self.client.username_pw_set(name, (broker.secrets / secret).read_text())
         self.client.on_connect = lambda _c, _d, _f, code, _p: self.codes.append(str(code))
+        self.answered = 0
+        self.client.on_subscribe = lambda *_: setattr(self, "answered", self.answered + 1)
         self.client.on_message = lambda _c, _d, message: self.heard.append(message.topic)
         self.client.connect(broker.host, broker.port)
         self.client.loop_start()
         wait_until(lambda: bool(self.codes), 10, "the CONNACK")
+
+    def subscribe(self, *topics: str) -> None:
+        """Returns when the broker has answered: what is published before that would be missed."""
+        before = self.answered
+        self.client.subscribe([(topic, 1) for topic in topics])
+        wait_until(lambda: self.answered > before, 10, "the SUBACK")
 
     def close(self) -> None:
         self.client.disconnect()
@@ -75,7 +83,7 @@ def test_the_broker_admits_whom_it_knows(mast: Device, shipped_mosquitto: Shippe
 
 
 def test_a_device_speaks_under_its_own_name_only(bridge: Device, mast: Device) -> None:
-    bridge.client.subscribe([(f"vedette/v1/+/{kind}", 1) for kind in ("position", "status")])
+    bridge.subscribe(*(f"vedette/v1/+/{kind}" for kind in ("position", "status")))
     for topic in ("mast-8/position", "mast-7/receipt", "mast-7/position", "mast-7/status"):
         mast.client.publish(f"vedette/v1/{topic}", b"{}", qos=1).wait_for_publish(10)
     wait_until(lambda: len(bridge.heard) >= 2, 10, "what the device may say")
@@ -83,7 +91,7 @@ def test_a_device_speaks_under_its_own_name_only(bridge: Device, mast: Device) -
 
 
 def test_a_device_hears_its_own_receipts_only(bridge: Device, mast: Device) -> None:
-    mast.client.subscribe([("vedette/v1/+/receipt", 1), ("vedette/v1/+/position", 1)])
+    mast.subscribe("vedette/v1/+/receipt", "vedette/v1/+/position")
     for topic in ("mast-8/receipt", "mast-7/receipt"):
         bridge.client.publish(f"vedette/v1/{topic}", b"{}", qos=1).wait_for_publish(10)
     wait_until(lambda: bool(mast.heard), 10, "the receipt")
@@ -92,7 +100,7 @@ def test_a_device_hears_its_own_receipts_only(bridge: Device, mast: Device) -> N
 
 def test_the_broker_passes_three_megabytes_on(bridge: Device, mast: Device) -> None:
     """Too much for the pipeline, which must see it to be able to say so."""
-    bridge.client.subscribe("vedette/v1/+/frame", 1)
+    bridge.subscribe("vedette/v1/+/frame")
     mast.client.publish("vedette/v1/mast-7/frame", bytes(3_000_000), qos=1).wait_for_publish(10)
     wait_until(lambda: bridge.heard == ["vedette/v1/mast-7/frame"], 10, "the large message")
 
