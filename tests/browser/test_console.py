@@ -160,6 +160,7 @@ def test_the_keyboard_is_enough(page: Page, console: Console) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     row(page, "older by keyboard").click()
+    expect(page.locator(".detail .reason")).to_have_text("older by keyboard")
     page.keyboard.press("ArrowUp")
     expect(page.locator(".detail .reason")).to_have_text("newer by keyboard")
     page.keyboard.press("a")

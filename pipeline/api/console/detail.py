@@ -20,8 +20,8 @@ ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back"})
 Act = Callable[[str, str, str], Awaitable[None]]
 """(alarm id, action, note) of a person."""
 
-PRESSED = "(event) => emit(event.currentTarget.dataset.alarm)"
-"""A press carries the alarm that stood on the person's screen, whatever the server shows there by now."""
+PRESSED = "() => emit(document.querySelector('.detail .reason').dataset.alarm)"
+"""A press carries the alarm whose reason stood on the person's screen, whatever the server shows there by now."""
 
 
 class Detail:
@@ -64,8 +64,6 @@ class Detail:
             _section(words.EVIDENCE)
             _evidence(alarm.evidence)
         self._bar.set_visibility(True)
-        for button in (self._acknowledge, self._resolve):
-            button.props(f'data-alarm="{alarm.id}"')
         self._acknowledge.set_enabled(alarm.acknowledged_by is None and alarm.state != "resolved")
         self._resolve.set_enabled(alarm.acknowledged_by is not None and alarm.state != "resolved")
 
@@ -108,7 +106,7 @@ def _title(alarm: Alarm) -> None:
     with ui.element("div").classes("tags"):
         ui.label(words.SEVERITIES[level]).classes(f"tag sev-{level}")
         ui.label(state_name(alarm)).classes(f"chip state-{alarm.state}")
-    ui.label(alarm.reason).classes("reason").props('role="heading" aria-level="1"')
+    ui.label(alarm.reason).classes("reason").props(f'role="heading" aria-level="1" data-alarm="{alarm.id}"')
 
 
 def _section(name: str) -> None:
