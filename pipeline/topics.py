@@ -22,8 +22,8 @@ from pipeline.settings import Log, Settings
 
 SPREAD = (wire.POSITIONS, wire.FRAMES, wire.READINGS)
 SINGLE = (wire.DEVICES, wire.SIGNALS, wire.ALARMS, wire.QUARANTINE)
-MAX_RECORD = wire.MAX_PAYLOAD + 65_536
-"""Bytes of the largest record: a full MQTT payload and the names the bridge adds."""
+MAX_RECORD = wire.LOG_LIMIT
+"""Bytes of the largest record, key and headers included."""
 PATIENCE_S = 5.0
 SPREADING_S = 0.1
 

@@ -33,8 +33,11 @@ KINDS: Final = ("position", "frame", "reading", "status")
 MAX_PAYLOAD: Final = 2 * 1024 * 1024
 """Bytes of one MQTT payload; the embedded broker disconnects a client that sends more."""
 
-MAX_RECORD: Final = MAX_PAYLOAD + 65_536 - 1024
-"""Bytes of one record on the log: a full payload and the names the bridge adds."""
+LOG_LIMIT: Final = MAX_PAYLOAD + 65_536
+"""Bytes the log is set up to take at once: a full payload and the names the bridge adds."""
+
+MAX_RECORD: Final = LOG_LIMIT - 1024
+"""Bytes of one record's value: the log counts its key and headers too."""
 
 POSITIONS: Final = "positions"
 FRAMES: Final = "frames"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline import wire
 from pipeline.message import SECOND, Change, FrameRecord, Refusal, ScoredFrame, Signal
 from pipeline.ports import AlarmBook, Blobs, Detector, InvalidMessage, Rule, Store
-from pipeline.record import Record, decoded, refusal_record, signal_record
+from pipeline.record import RAW_KEPT, Record, decoded, refusal_record, signal_record
 from pipeline.rules import states
 
 Picture = NDArray[np.uint8]
@@ -161,7 +161,7 @@ class VisionStage:
             return self._decode(record.frame.image)
         except InvalidMessage as error:
             topic = wire.topic(record.device, "frame")
-            raw = record.frame.image[:65_536]
+            raw = record.frame.image[:RAW_KEPT]
             seen.refusals.append(Refusal(record.device, topic, error.reason, error.detail, record.received, raw))
             return None
 
