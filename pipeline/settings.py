@@ -94,6 +94,10 @@ class Rules(Table, frozen=True):
     file: str = "{package}/config/rules.toml"
 
 
+class CamerasTable(Table, frozen=True):
+    file: str = "{package}/config/cameras.toml"
+
+
 class Retention(Table, frozen=True):
     tracks_days: int = 90
     evidence_days: int = 365
@@ -120,11 +124,12 @@ class Settings(Table, frozen=True):
     clean: Clean = Clean()
     fleet: Fleet = Fleet()
     rules: Rules = Rules()
+    cameras: CamerasTable = CamerasTable()
     retention: Retention = Retention()
     api: Api = Api()
 
 
-PATHS = {("fleet", "file"), ("rules", "file"), ("blobs", "path"), ("store", "path"), ("vision", "model")}
+PATHS = {("fleet", "file"), ("rules", "file"), ("cameras", "file"), ("blobs", "path"), ("store", "path"), ("vision", "model")}
 PATHS |= {("mqtt", "ca_file"), ("mqtt", "cert_file"), ("mqtt", "key_file")}
 
 

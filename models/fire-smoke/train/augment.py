@@ -11,12 +11,13 @@ import numpy as np
 from data import FIRE, GREY, SMOKE, Boxes, Picture, Sample
 from numpy.random import Generator
 from numpy.typing import NDArray
-from render import clouds, lamps, paste_plume, plume
+from render import clouds, dusk, glare, lamps, neon, paste_plume, plume
 
 KEPT_SHARE = 0.3  # a box cut to less than this of its area is neither there nor not there: ignored
 LEAST_SIDE = 4.0  # px
 LEAST_AREA = 60  # px: rendered smoke needs a picture to stand in
 PLUMES = 200
+NOT_FIRE = ((0.12, lamps), (0.08, glare), (0.06, dusk), (0.06, neon))
 
 
 Rect = tuple[int, int, int, int]  # x1, y1, x2, y2
@@ -58,8 +59,9 @@ class Augment:
             self._clouds(canvas)
         if self.rng.random() < 0.35 and canvas.areas:
             self._far_smoke(canvas)
-        if self.rng.random() < 0.12:
-            lamps(canvas.image, self.rng)
+        for share, draw in NOT_FIRE:
+            if self.rng.random() < share:
+                draw(canvas.image, self.rng)
         return photometric(canvas.image, self.rng), *canvas.truth()
 
     def _grid(self, tiles: int) -> list[Rect]:

@@ -1,4 +1,4 @@
-"""Drawn into training pictures: smoke far away, with its box; clouds and lamps, which are not to be boxed."""
+"""Drawn into training pictures: smoke far away, with its box; clouds, lamps, glare, dusk and signs, which are not to be boxed."""
 
 from __future__ import annotations
 
@@ -96,6 +96,66 @@ def lamps(image: Picture, rng: Generator) -> None:
         warm = rng.uniform(0, 1)
         colour = np.array([255 - 130 * warm, 255 - 60 * warm, 255], np.float32)
         blend(image[y - radius : y + radius, x - radius : x + radius], alpha, colour)
+
+
+def glare(image: Picture, rng: Generator) -> None:
+    """A strong light against the lens, in place: a wide veil, a burning core, streaks, and ghosts on the far side."""
+    high, wide = image.shape[:2]
+    light = rng.uniform(0.05, 0.95, 2) * (wide, high)
+    warm = rng.uniform(0, 1)
+    colour = np.array([255 - 140 * warm, 255 - 70 * warm, 255], np.float32)
+    x, y = np.meshgrid(np.arange(wide, dtype=np.float32) - light[0], np.arange(high, dtype=np.float32) - light[1])
+    away, size = np.hypot(x, y), min(high, wide)
+    veil = np.exp(-away / (size * rng.uniform(0.08, 0.5))) * rng.uniform(0.3, 1.0)
+    core = np.clip(1.6 - away / (size * rng.uniform(0.01, 0.08)), 0, 1)
+    turn, count = rng.uniform(0, np.pi), int(rng.integers(0, 5))
+    rays = (
+        np.abs(np.cos(count * (np.arctan2(y, x) + turn))) ** rng.uniform(20, 120) if count else np.zeros_like(away)
+    )
+    streaks = rays * np.exp(-away / (size * rng.uniform(0.1, 0.4))) * rng.uniform(0.2, 0.8)
+    blend(image, np.maximum(np.maximum(veil, core), streaks).astype(np.float32).clip(0, 1), colour)
+    for _ in range(int(rng.integers(0, 4))):
+        _ghost(image, light, rng)
+
+
+def _ghost(image: Picture, light: NDArray[np.float64], rng: Generator) -> None:
+    """A faint coloured disc on the line from the light through the picture's middle."""
+    middle = np.array(image.shape[1::-1]) / 2
+    centre = middle + (middle - light) * rng.uniform(-0.6, 1.2)
+    spot = np.zeros(image.shape[:2], np.float32)
+    radius = int(min(image.shape[:2]) * rng.uniform(0.01, 0.09)) + 1
+    cv2.circle(spot, (int(centre[0]), int(centre[1])), radius, float(rng.uniform(0.15, 0.6)), -1)
+    spot = cv2.GaussianBlur(spot, (0, 0), max(0.5, radius * rng.uniform(0.05, 0.4)))
+    blend(image, spot, rng.uniform(90, 255, 3).astype(np.float32))
+
+
+def dusk(image: Picture, rng: Generator) -> None:
+    """A red or yellow sky, in place: strongest in one band, with banks of cloud that catch the light."""
+    high, wide = image.shape[:2]
+    rows = np.arange(high, dtype=np.float32) / high
+    band = np.exp(-(((rows - rng.uniform(0.05, 0.6)) / rng.uniform(0.08, 0.35)) ** 2))
+    bank = cv2.resize(noise(rng, 64, 64), (wide, max(high, 1)), interpolation=cv2.INTER_CUBIC)
+    alpha = band[:, None] * (0.4 + 0.6 * bank) * rng.uniform(0.25, 0.8)
+    colour = np.array([rng.uniform(20, 120), rng.uniform(70, 190), rng.uniform(200, 255)], np.float32)
+    blend(image, alpha.astype(np.float32), colour)
+
+
+def neon(image: Picture, rng: Generator) -> None:
+    """Lit signs, in place: strokes and boxes in one strong colour with a glow about them."""
+    high, wide = image.shape[:2]
+    for _ in range(int(rng.integers(1, 5))):
+        sign = np.zeros((high, wide), np.float32)
+        w, h = int(wide * rng.uniform(0.03, 0.3)), int(high * rng.uniform(0.01, 0.1)) + 2
+        x, y = int(rng.integers(0, max(1, wide - w))), int(rng.integers(0, max(1, high - h)))
+        if rng.random() < 0.5:
+            cv2.rectangle(sign, (x, y), (x + w, y + h), 1.0, int(rng.choice([-1, 1, 2])))
+        else:
+            steps = np.linspace(x, x + w, int(rng.integers(3, 12)))
+            line = np.stack([steps, y + rng.uniform(0, h, len(steps))], 1).astype(np.int32)
+            cv2.polylines(sign, [line], bool(rng.random() < 0.3), 1.0, int(rng.integers(1, 4)))
+        glow = cv2.GaussianBlur(sign, (0, 0), rng.uniform(1.0, 6.0)) * rng.uniform(0.5, 1.5)
+        colour = np.array([rng.uniform(0, 255), rng.uniform(0, 200), rng.uniform(150, 255)], np.float32)
+        blend(image, np.maximum(sign * 0.95, glow).clip(0, 1), colour)
 
 
 def blend(region: Picture, alpha: Mask, colour: NDArray[np.float32]) -> None:
