@@ -129,8 +129,8 @@ class Settings(Table, frozen=True):
     api: Api = Api()
 
 
-PATHS = {("fleet", "file"), ("rules", "file"), ("cameras", "file"), ("blobs", "path"), ("store", "path"), ("vision", "model")}
-PATHS |= {("mqtt", "ca_file"), ("mqtt", "cert_file"), ("mqtt", "key_file")}
+PATHS = {("fleet", "file"), ("rules", "file"), ("blobs", "path"), ("store", "path"), ("vision", "model")}
+PATHS |= {("cameras", "file"), ("mqtt", "ca_file"), ("mqtt", "cert_file"), ("mqtt", "key_file")}
 
 
 def load(

@@ -1,4 +1,4 @@
-"""Drawn into training pictures: smoke far away, with its box; clouds, lamps, glare, dusk and signs, which are not to be boxed."""
+"""Drawn into training pictures: smoke far away, with its box; without one clouds, lamps, glare, dusk, signs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def lamps(image: Picture, rng: Generator) -> None:
 
 
 def glare(image: Picture, rng: Generator) -> None:
-    """A strong light against the lens, in place: a wide veil, a burning core, streaks, and ghosts on the far side."""
+    """A strong light against the lens, in place: a wide veil, a burning core, streaks, ghosts on the far side."""
     high, wide = image.shape[:2]
     light = rng.uniform(0.05, 0.95, 2) * (wide, high)
     warm = rng.uniform(0, 1)
