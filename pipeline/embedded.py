@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import sys
 import time
 import tomllib
@@ -26,6 +27,7 @@ import msgspec
 
 from pipeline import natsserver, topics
 from pipeline.deployment import SETTINGS_FILE, Plan, agents, fleet_file, rules_file, write_private, write_toml
+from pipeline.medic import Medic
 from pipeline.natsserver import LOOPBACK, NatsServer
 from pipeline.ports import NotConnected, Retryable, UserError
 from pipeline.pulse import verdict
@@ -33,7 +35,7 @@ from pipeline.settings import Settings
 from pipeline.supervisor import USER_ERROR, Part, Supervisor
 
 READY_PATIENCE_S = 90.0
-TEND_S = 0.1
+TEND_S, HEAL_S = 0.1, 5.0
 BEATING = ("bridge", "worker-telemetry", "worker-vision", "worker-alarms")
 """Parts whose pulse says when they are ready; the api is when it answers."""
 AGENTS, BRIDGE, WORKERS, SERVER = 0, 1, 2, 3
@@ -177,6 +179,8 @@ class Run:
     say: Callable[[str], None]
     beats: Callable[[], list[dict[str, Any]]]
     started: float = field(default_factory=time.monotonic)
+    medic: Medic = field(default_factory=Medic)
+    healed: float = 0.0
 
     def until_stopped(self, seconds: float | None) -> None:
         """Start, wait until all is ready, go on for `seconds` (None: until stopped). Ends all parts in any case."""
@@ -186,11 +190,21 @@ class Run:
             end = time.monotonic() + seconds if seconds is not None else deadline
             while not self.stopped() and (seconds is None or time.monotonic() < end):
                 self.supervisor.tend()
+                self._heal()
                 time.sleep(TEND_S)
         finally:
             self.say("stopping")
             self.supervisor.stop()
             self.say("all parts have ended")
+
+    def _heal(self) -> None:
+        """Every few seconds: does the server still take what the bridge brings?"""
+        if time.monotonic() < self.healed + HEAL_S:
+            return
+        self.healed = time.monotonic()
+        free = shutil.disk_usage(self.system.data).free
+        if self.medic.orders_restart(self._rows(), now=time.time_ns() // 1000, free=free):
+            self.supervisor.restart(self.system.parts[0].name, "it takes nothing from the bridge")
 
     def _start(self) -> None:
         server, *others = self.system.parts

@@ -70,6 +70,18 @@ class Supervisor:
         self.children[part.name] = Child(part, process, log, time.monotonic(), reader)
         self.say(f"  {part.name:<18} pid {process.pid}")
 
+    def restart(self, name: str, why: str) -> None:
+        """End a part that runs but does not work; `tend` starts it again."""
+        self.say(f"  {name:<18} is started again: {why}")
+        child = self.children[name]
+        child.process.terminate()
+        try:
+            child.process.wait(child.part.grace)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+        child.due = time.monotonic()
+
     def running(self, name: str) -> bool:
         """Whether the part runs at this moment."""
         return name in self.children and self.children[name].process.poll() is None

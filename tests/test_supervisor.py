@@ -151,3 +151,13 @@ def test_children_die_with_a_parent_that_is_killed(tmp_path: Path, root: Path) -
     parent.wait()
     wait_until(lambda: not alive(child), 5, "the child to die with its parent")
     parent.stdout.close()
+
+
+def test_a_part_that_runs_but_does_not_work_is_started_again(bench: Bench) -> None:
+    bench.start("server", STUBBORN, grace=0.2)
+    bench.prints("server", "up")
+    first = bench.pid("server")
+    bench.supervisor.restart("server", "it takes nothing")
+    bench.tend_until("restart 1")
+    assert bench.pid("server") != first and bench.supervisor.running("server")
+    assert any("it takes nothing" in line for line in bench.said)
