@@ -11,9 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, func, select, updat
 
 from pipeline.alarms import rows, schema
 from pipeline.message import Refusal
-
-RAW_LIMIT = 65_536
-"""Bytes kept of what was refused."""
+from pipeline.record import RAW_KEPT
 
 REFUSALS_KEPT = 20_000
 """The newest so many, so that a device gone wrong cannot fill the disk; their counts stay."""
@@ -57,7 +55,7 @@ def _count(db: Connection, fresh: Iterable[Refusal]) -> None:
 
 
 def _row(key: str, refusal: Refusal, recorded: int) -> dict[str, Any]:
-    return msgspec.structs.asdict(refusal) | {"id": key, "raw": refusal.raw[:RAW_LIMIT], "recorded": recorded}
+    return msgspec.structs.asdict(refusal) | {"id": key, "raw": refusal.raw[:RAW_KEPT], "recorded": recorded}
 
 
 def forget(db: Connection, table: Table, before: int) -> int:
