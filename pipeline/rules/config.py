@@ -27,6 +27,7 @@ from pipeline.rules.shapes import FenceError, Reading
 from pipeline.rules.spec import (
     Common,
     DeviceSilenceSpec,
+    Fenced,
     GeofenceSpec,
     SightingSpec,
     SilenceSpec,
@@ -171,7 +172,7 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
     specs, versions = [], {}
     for table in tables:
         spec = table.spec
-        if isinstance(spec, GeofenceSpec):
+        if isinstance(spec, Fenced):
             fences[spec.name], mistakes = _fences(path.parent, spec)
             findings += [table.finding(*mistake) for mistake in mistakes]
             doubt = None if spec.datum else datum_doubt(fences[spec.name])
@@ -186,13 +187,13 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
 def _version(folder: Path, spec: Common) -> str:
     """Changes with the rule's table and with the content of its fence files, not with where they lie."""
     contents = []
-    for name in spec.files if isinstance(spec, GeofenceSpec) else ():
+    for name in spec.files if isinstance(spec, Fenced) else ():
         file = folder / name
         contents.append(hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "")
     return digest(msgspec.json.encode(spec, order="deterministic").decode(), *contents)[:8]
 
 
-def _fences(folder: Path, spec: GeofenceSpec) -> tuple[tuple[Fence, ...], list[tuple[str, str, str]]]:
+def _fences(folder: Path, spec: Fenced) -> tuple[tuple[Fence, ...], list[tuple[str, str, str]]]:
     """The fences of a rule, and (key, reason, fix) of what is wrong with them."""
     fences: list[Fence] = []
     how = Reading(repair=spec.repair, datum=spec.datum, corridor=spec.corridor_m, radius=spec.radius_m)

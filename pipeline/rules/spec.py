@@ -43,22 +43,28 @@ class Units(Common, frozen=True, kw_only=True):
     groups: list[str] = []
 
 
-class GeofenceSpec(Units, frozen=True, kw_only=True):
-    fences: str | list[str]
-    on: Literal["enter", "exit", "dwell"] = "enter"
-    dwell_s: NotNegative = 0.0
+class Fenced(Units, frozen=True, kw_only=True):
+    """Keys of the kinds that read fence files."""
+
+    fences: str | list[str] = []
     only: list[str] = []
     repair: bool = False
     datum: Datum | None = None
     corridor_m: NotNegative = 0.0
     radius_m: NotNegative = 0.0
-    hysteresis_m: NotNegative = 0.0
-    hysteresis_s: NotNegative = 0.0
-    accuracy: bool = False
 
     @property
     def files(self) -> list[str]:
         return [self.fences] if isinstance(self.fences, str) else self.fences
+
+
+class GeofenceSpec(Fenced, frozen=True, kw_only=True):
+    fences: str | list[str]
+    on: Literal["enter", "exit", "dwell"] = "enter"
+    dwell_s: NotNegative = 0.0
+    hysteresis_m: NotNegative = 0.0
+    hysteresis_s: NotNegative = 0.0
+    accuracy: bool = False
 
     def trouble(self) -> Trouble | None:
         if self.on == "dwell" and self.dwell_s <= 0:
