@@ -17,7 +17,8 @@ from pipeline import wire
 from pipeline.cli.trips import tracks_of
 from pipeline.message import SECOND
 from pipeline.rules.ellipsoid import MEAN_RADIUS, metres
-from pipeline.telemetry.motion import KNOT, Flag, FlagState, Point, Stays, Window, WindowState
+from pipeline.rules.motion import KNOT, Flag, FlagState, Point, Stays, Window, WindowState
+from pipeline.rules.sphere import haversine, sphere
 from pipeline.telemetry.overspeed import Limit, Over, overspeed
 from pipeline.telemetry.trips import (
     PARAMETERS,
@@ -28,10 +29,8 @@ from pipeline.telemetry.trips import (
     Segment,
     begin,
     current,
-    haversine,
     points,
     segments,
-    sphere,
     step,
 )
 from pipeline.trackfile import read_columns

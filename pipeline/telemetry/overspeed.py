@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from pipeline.telemetry.motion import Point
+from pipeline.rules.motion import Point
 
 
 class Over(msgspec.Struct):

@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.message import SECOND
 from pipeline.rules.ellipsoid import MEAN_RADIUS, metres
-from pipeline.telemetry.motion import (
+from pipeline.rules.motion import (
     KNOT,
     Detector,
     Distance,
@@ -34,6 +34,7 @@ from pipeline.telemetry.motion import (
     Window,
     WindowState,
 )
+from pipeline.rules.sphere import haversine, sphere
 
 Name = Literal["default", "traccar", "traccar-old"]
 LATEST = 1 << 62
@@ -177,18 +178,3 @@ def points(parameters: Parameters, track: Any) -> Iterator[Point]:
 @cache
 def _distance(radius: float) -> Distance:
     return lambda a, b: haversine(a.lat, a.lon, b.lat, b.lon, radius)
-
-
-def haversine(lat1: float, lon1: float, lat2: float, lon2: float, radius: float) -> float:
-    """Metres on a sphere: at most 0.6 % off the ellipsoid, which no limit here would notice."""
-    phi1, phi2 = math.radians(lat1), math.radians(lat2)
-    a = math.sin((phi2 - phi1) / 2) ** 2
-    a += math.cos(phi1) * math.cos(phi2) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
-    return 2 * radius * math.asin(min(1.0, math.sqrt(a)))
-
-
-def sphere(lat1: Any, lon1: Any, lat2: Any, lon2: Any, radius: float) -> Any:
-    """`haversine` in columns."""
-    phi1, phi2 = np.radians(lat1), np.radians(lat2)
-    a = np.sin((phi2 - phi1) / 2) ** 2 + np.cos(phi1) * np.cos(phi2) * np.sin(np.radians(lon2 - lon1) / 2) ** 2
-    return 2 * radius * np.arcsin(np.minimum(1.0, np.sqrt(a)))
