@@ -43,12 +43,26 @@ class DataSource(Section, frozen=True):
 
 
 class Quality(Section, frozen=True):
-    """Measured figures on one set of pictures, and what that set is."""
+    """Measured figures on one set of pictures or clips, and what that set is; `pictures` counts frames of clips.
+
+    `intervals` are of 95 %, by the name of the figure; `method` says how they were come by.
+    """
 
     split: str
     sources: list[str]
     pictures: int
     figures: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = {}
+    method: str = ""
+
+
+class ClipVerdict(Section, frozen=True):
+    """What the rules said over one clip, by label: found, missed, false alarm, beside or quiet; times in seconds."""
+
+    clip: str
+    verdicts: dict[str, str]
+    seconds_to_detect: dict[str, float]
+    frames: int
 
 
 class Training(Section, frozen=True):
@@ -79,6 +93,7 @@ class ModelCard(Section, frozen=True):
     limits: list[str] = []
     data: list[DataSource] = []
     quality: list[Quality] = []
+    clips: list[ClipVerdict] = []
 
     @property
     def title(self) -> str:
