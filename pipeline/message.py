@@ -261,8 +261,27 @@ class Detections:
             yield label, score, (box[0], box[1], box[2], box[3])
 
 
+class Look(msgspec.Struct, frozen=True):
+    """A picture as a whole, measured before any rule by `pipeline.vision.look`. Grey levels are 0 to 255.
+
+    `thumb` is the grey picture as 64 x 36 bytes, `grain` single pixels of it as 32 x 18 bytes, `detail` how much
+    structure each of 16 x 9 blocks has, in eighths of a grey level; all row by row. `mark` is the same for the same
+    bytes. `sharpness` is fine detail as a percentage of coarse structure, 0 where there is too little to tell.
+    """
+
+    mean: float
+    contrast: float
+    dark: float
+    bright: float
+    sharpness: float
+    thumb: bytes
+    grain: bytes
+    detail: bytes
+    mark: str
+
+
 class ScoredFrame(msgspec.Struct, frozen=True):
-    """A frame that the detector has seen, as stored and as given to the sighting rule."""
+    """A frame that the detector has seen, as stored and as given to the rules. `look` is not stored."""
 
     camera: str
     at: int
@@ -272,6 +291,7 @@ class ScoredFrame(msgspec.Struct, frozen=True):
     model: str
     detections: list[tuple[str, float, tuple[float, float, float, float]]]
     clock: Clock = Clock.UNKNOWN
+    look: Look | None = None
 
 
 class Change(StrEnum):
