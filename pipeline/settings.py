@@ -98,6 +98,15 @@ class CamerasTable(Table, frozen=True):
     file: str = "{package}/config/cameras.toml"
 
 
+class Devices(Table, frozen=True):
+    path: str = "{data}/devices"
+    require_enrolled: bool = False
+    certificate_days: int = 730
+    broker: str = ""
+    broker_folder: str = "{data}/broker"
+    reload: str = ""
+
+
 class Retention(Table, frozen=True):
     tracks_days: int = 90
     evidence_days: int = 365
@@ -125,11 +134,13 @@ class Settings(Table, frozen=True):
     fleet: Fleet = Fleet()
     rules: Rules = Rules()
     cameras: CamerasTable = CamerasTable()
+    devices: Devices = Devices()
     retention: Retention = Retention()
     api: Api = Api()
 
 
 PATHS = {("fleet", "file"), ("rules", "file"), ("blobs", "path"), ("store", "path"), ("vision", "model")}
+PATHS |= {("devices", "path"), ("devices", "broker_folder")}
 PATHS |= {("cameras", "file"), ("mqtt", "ca_file"), ("mqtt", "cert_file"), ("mqtt", "key_file")}
 
 
