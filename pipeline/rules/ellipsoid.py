@@ -18,12 +18,12 @@ def metres(lat1: Floats, lon1: Floats, lat2: Floats, lon2: Floats) -> Floats:
 
     Within a millimetre of the geodesic up to 20 km and a decimetre up to 200 km (tests/test_fences.py).
     """
-    chord2 = sum((a - b) ** 2 for a, b in zip(_ecef(lat1, lon1), _ecef(lat2, lon2), strict=True))
+    chord2 = sum((a - b) ** 2 for a, b in zip(ecef(lat1, lon1), ecef(lat2, lon2), strict=True))
     return np.asarray(np.sqrt(chord2) * (1 + chord2 / (24 * MEAN_RADIUS**2)), np.float64)
 
 
-def _ecef(lat: Floats, lon: Floats) -> tuple[Floats, Floats, Floats]:
-    """Earth-centred coordinates of a point on the ellipsoid."""
+def ecef(lat: Floats, lon: Floats) -> tuple[Floats, Floats, Floats]:
+    """Earth-centred coordinates of a point on the ellipsoid, in metres."""
     phi, lam = np.radians(lat), np.radians(lon)
     normal = EQUATOR / np.sqrt(1 - ECCENTRICITY2 * np.sin(phi) ** 2)
     flat = normal * np.cos(phi)
