@@ -147,17 +147,24 @@ def _pieces(batch: PositionBatch, rows: int) -> Iterator[PositionBatch]:
 
 
 def scored_frames(
-    video: Path, detector: Detector, *, start: int, every_s: float = 0.0, done: Rows = lambda _rows: None
+    video: Path,
+    detector: Detector,
+    *,
+    start: int,
+    every_s: float = 0.0,
+    pace: float = 1.0,
+    done: Rows = lambda _rows: None,
 ) -> Iterator[ScoredFrame]:
-    """Frames of a video as the detector sees them; event time is `start` plus the time in the video.
+    """Frames of a video as the detector sees them; event time is `start` plus `pace` times the time in the video.
 
-    `every_s` leaves out frames that come sooner after the one before. The file's name is the camera's name. Raises
-    UserError for a file that cannot be opened as video.
+    `every_s` leaves out frames that come sooner after the one before, in event time; `pace` is above 1 for time
+    lapse. The file's name is the camera's name. Raises UserError for a file that cannot be opened as video.
     """
     camera = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-_")[:63] or "video"
     due = 0.0
-    for seconds, picture in _pictures(video):
+    for shown, picture in _pictures(video):
         done(1)
+        seconds = shown * pace
         if seconds + 1e-6 < due:
             continue
         due = seconds + every_s
@@ -178,8 +185,8 @@ def frame_count(video: Path) -> int:
         capture.release()
 
 
-def _pictures(video: Path) -> Iterator[tuple[float, Any]]:
-    """(seconds since the beginning, H x W x 3 BGR)."""
+def frame_rate(video: Path) -> float:
+    """Frames a second, as the video says. UserError for a file that cannot be opened as video."""
     from pipeline.vision.picture import cv2
 
     if not video.is_file():
@@ -189,6 +196,18 @@ def _pictures(video: Path) -> Iterator[tuple[float, Any]]:
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         if not capture.isOpened() or not 0.001 < rate <= 1000:
             raise UserError(f"{video} cannot be read as video: convert it to MP4 (H.264)")
+        return rate
+    finally:
+        capture.release()
+
+
+def _pictures(video: Path) -> Iterator[tuple[float, Any]]:
+    """(seconds since the beginning, H x W x 3 BGR)."""
+    from pipeline.vision.picture import cv2
+
+    rate = frame_rate(video)
+    capture = cv2.VideoCapture(str(video))
+    try:
         number = 0
         while True:
             read, picture = capture.read()
