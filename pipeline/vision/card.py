@@ -57,7 +57,7 @@ class Quality(Section, frozen=True):
 
 
 class ClipVerdict(Section, frozen=True):
-    """What the rules said over one clip, by label: found, missed, false alarm, beside or quiet; times in seconds."""
+    """What the rules said over one clip, by label: found, missed, false alarm, beside or quiet; delays in s."""
 
     clip: str
     verdicts: dict[str, str]
