@@ -20,6 +20,7 @@ COMMANDS = {
     "fences": "Try fences on recorded tracks, check and convert fence files.",
     "tracks": "Read the track of an enrolled unit, for a stated purpose.",
     "trips": "Trips and stops of track files, or of enrolled units.",
+    "devices": "Enrol devices, list them, renew their certificates, cut them off.",
     "alarms": "List, explain, acknowledge and resolve alarms.",
     "quarantine": "List what was refused, with the reason.",
     "check": "Check settings, rules, fences and models before they are used.",

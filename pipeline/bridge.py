@@ -9,11 +9,13 @@ import asyncio
 import logging
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline import wire
+from pipeline.devices.gate import Gate
 from pipeline.intake import Flush, Intake
 from pipeline.log import Log
 from pipeline.message import Receipt, Source
@@ -37,10 +39,13 @@ class Bridge:
         self._delay = settings.log.receipt_delay_s
         self._patience = Patience("bridge")
         self._due: deque[tuple[float, dict[Source, Receipt]]] = deque()
+        devices = settings.devices
+        self._gate = Gate(Path(devices.path), require_enrolled=devices.require_enrolled, clock=time.monotonic)
         self._intake = Intake(
             partitions=settings.log.partitions,
             batch_rows=settings.log.batch_rows,
             max_payload=settings.mqtt.max_payload,
+            refusal=self._gate.refusal,
         )
         self._subscriber = Subscriber(settings.mqtt, self._wake)
         self._flushed = 0
@@ -58,7 +63,7 @@ class Bridge:
         intake, subscriber = self._intake, self._subscriber
         return {
             "ready": subscriber.connected and not self._patience.trouble,
-            "trouble": self._patience.trouble or subscriber.trouble,
+            "trouble": self._patience.trouble or subscriber.trouble or self._gate.trouble,
             "accepted": intake.accepted,
             "duplicates": intake.duplicates,
             "beyond_hole": intake.beyond_hole,

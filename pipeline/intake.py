@@ -8,7 +8,7 @@ into the quarantine: it would never get better, and the stream must go on.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ ROWS = 5000
 REPORTS = 100
 """Devices in one record of signs of life."""
 
+TOLD_EVERY = 10 * SECOND
 WORDS = 500
 ASK_EVERY = 2 * SECOND
 FUTURE = 300 * SECOND
@@ -92,7 +93,16 @@ class Columns:
 class Intake:
     """Collects messages between two flushes."""
 
-    def __init__(self, *, partitions: int, batch_rows: int, max_payload: int) -> None:
+    def __init__(
+        self,
+        *,
+        partitions: int,
+        batch_rows: int,
+        max_payload: int,
+        refusal: Callable[[str], str] = lambda device: "",
+    ) -> None:
+        self._refusal_of = refusal
+        self._turned_away: dict[str, int] = {}
         self._partitions = partitions
         self._batch_rows = min(batch_rows, ROWS)
         self._max_payload = max_payload
@@ -110,6 +120,9 @@ class Intake:
         """One MQTT message with the bridge's clock. Never raises: what is bad goes to the quarantine."""
         place = wire.parse_topic(topic)
         device = place[0] if place else ""
+        if reason := self._refusal_of(device) if place else "":
+            self._turn_away(device, topic, reason, received)
+            return
         try:
             if place is None:
                 raise InvalidMessage(
@@ -265,6 +278,16 @@ class Intake:
         """Without its place: a unit that cannot be enrolled is not tracked, not even here."""
         detail = f"unit {unit[:64]!r}: up to 63 letters, digits and . _ : -, starting with a letter or digit"
         self._refuse(Refusal(device, wire.topic(device, "position"), "unit_name", detail, received))
+
+    def _turn_away(self, device: str, topic: str, reason: str, received: int) -> None:
+        """Without the bytes, and told once a while: whoever may not speak must not fill the quarantine either."""
+        if abs(received - self._turned_away.get(device, 0)) < TOLD_EVERY:
+            self.refused += 1
+            return
+        if len(self._turned_away) > STREAMS_KNOWN:
+            self._turned_away.clear()
+        self._turned_away[device] = received
+        self._refuse(Refusal(device, topic, reason, f"see `vedette devices list`: {device}", received))
 
     def _refuse(self, refusal: Refusal) -> None:
         self.refused += 1
