@@ -34,11 +34,12 @@ def reading_options(command: Command) -> Command:
     """How fence files are to be understood; the command gets them as the argument `how`."""
 
     def with_reading(*, repair: bool, datum: Any, corridor_m: float, radius_m: float, **options: Any) -> None:
-        flags = {name: options.pop(name) for name in ("lat_first", "numbered")}
+        flags = {name: options.pop(name) for name in ("lat_first", "numbered", "name_field")}
         command(how=Reading(repair, datum, corridor_m, radius_m, **flags), **options)
 
     with_reading.__doc__ = command.__doc__
     for option in (
+        click.option("--name-field", default="", help="The property or column that names fences."),
         click.option("--numbered", is_flag=True, help="Call a fence without a name by its number."),
         click.option("--lat-first", is_flag=True, help="WKT as Traccar writes it: latitude first, and CIRCLE."),
         click.option(
@@ -95,8 +96,9 @@ def print_transitions(
     """Every enter and exit of recorded tracks (CSV, CSV.GZ), by time, unit and fence.
 
     A unit whose first fix lies inside enters with it; on the edge is inside. Fixes are taken in order of event
-    time; of several fixes of a unit with the same time only the first counts. Units that are inside at the end stay
-    there. Without --plain, fixes that no receiver could mean (0/0, latitude 95, the year 1970) are left out.
+    time, with equal times in order of their lines. Units that are inside at the end stay there. Without --plain,
+    fixes that no receiver could mean (0/0, latitude 95, the year 1970) are left out, and of several fixes of a unit
+    with the same time only the first counts, as in the rules.
 
     \b
     Example:
@@ -109,7 +111,9 @@ def print_transitions(
     found = []
     for head, fences, edge in places:
         edge = Edge() if plain else edge or edge_of(**options)
-        found += [(*t, head.name) for t in transitions(fences, [batch], edge=edge) if head.scope.covers(t[0])]
+        found += [
+            (*t, head.name) for t in transitions(fences, [batch], edge=edge, ties=plain) if head.scope.covers(t[0])
+        ]
     write(sorted(found, key=lambda t: (t[3], t[0], t[1], t[4])), as_json)
 
 

@@ -17,6 +17,7 @@ from pipeline.rules.datum import DATUMS, in_china
 from pipeline.rules.ellipsoid import metres
 from pipeline.rules.fencefiles import read_features
 from pipeline.rules.shapes import FenceError, Reading, shape_of
+from pipeline.rules.traits import NONE, Traits, traits_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,7 @@ class Fence:
     radius: float = 0.0
     lat: float = 0.0
     lon: float = 0.0
+    traits: Traits = NONE
 
 
 class FenceIndex:
@@ -45,6 +47,9 @@ class FenceIndex:
         self._radius = np.array([f.radius for f in fences], np.float64)
         self._centre = np.array([(f.lat, f.lon) for f in fences], np.float64).reshape(-1, 2)
         self._circles = bool((self._radius > 0).any())
+        self._floor = np.array([f.traits.floor for f in fences], np.float64)
+        self._ceiling = np.array([f.traits.ceiling for f in fences], np.float64)
+        self.bounded = any(f.traits.bounded for f in fences)
         hashes = [int.from_bytes(hashlib.sha256(f.key.encode()).digest()[:8], "little") for f in fences]
         self._hashes = np.array(hashes, np.uint64)
 
@@ -53,6 +58,12 @@ class FenceIndex:
         rows, fences = self._tree.query(shapely.points(lon, lat))
         hit = self._contains(lat[rows], lon[rows], fences)
         return rows[hit], fences[hit]
+
+    def levels(self, alt: Floats, fences: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether each altitude is, and whether it may be, within the bounds of the fence beside it; NaN may be."""
+        floor, ceiling = self._floor[fences], self._ceiling[fences]
+        within = ((alt >= floor) & (alt <= ceiling)) | (np.isneginf(floor) & np.isposinf(ceiling))
+        return within, within | np.isnan(alt)
 
     def signatures(self, size: int, rows: NDArray[np.intp], fences: NDArray[np.intp]) -> NDArray[np.uint64]:
         """For each of `size` rows a number that stands for the set of its fences (a sum of 64-bit hashes)."""
@@ -126,9 +137,23 @@ def _fence(feature: Any, source: str, number: int, how: Reading) -> Fence:
         raise FenceError(where, "is not a GeoJSON Feature", 'write {"type": "Feature", "properties", "geometry"}')
     said = feature.get("properties")
     properties = said if isinstance(said, dict) else {}
-    named = [properties.get("id"), properties.get("name"), feature.get("id"), number if how.numbered else None]
-    name = next((str(n).strip() for n in named if n not in (None, "")), "")
+    name = _name(feature, properties, how) or (str(number) if how.numbered else "")
     if not name:
-        raise FenceError(where, "has no name", "give it properties.id, properties.name or an id")
-    shape = shape_of(feature.get("geometry"), properties, f"{source}: fence {name}", how)
-    return Fence(name, f"{source}#{name}", shape.area, shape.radius, shape.lat, shape.lon)
+        known = ", ".join(sorted(map(str, properties))) or "none"
+        fix = f"give it properties.id, properties.name or an id, or name_field, of: {known}"
+        raise FenceError(where, "has no name", fix)
+    where, geometry = f"{source}: fence {name}", feature.get("geometry")
+    shape = shape_of(geometry, properties, where, how)
+    traits = traits_of(geometry, properties, where, how)
+    return Fence(name, f"{source}#{name}", shape.area, shape.radius, shape.lat, shape.lon, traits)
+
+
+def _name(feature: dict[str, Any], properties: dict[str, Any], how: Reading) -> str:
+    """`id`, then `name` among the properties, in any case (shapefiles shout), then the feature's own id."""
+    if how.name_field:
+        named = [properties.get(how.name_field)]
+    else:
+        lower = {str(key).lower(): value for key, value in reversed(properties.items())}
+        lower |= {key: properties[key] for key in ("id", "name") if key in properties}
+        named = [lower.get("id"), lower.get("name"), feature.get("id")]
+    return next((text for n in named if n is not None and (text := str(n).strip())), "")

@@ -4,6 +4,7 @@
     band          metres beyond the edge at which a unit that was inside has left; it enters at the edge itself
     hold          how long every fix with news must say the same before it is believed
 
+A fence with a floor or a ceiling is entered within both; a fix without an altitude is no news above or below it.
 With none of them a crossing is the plain difference of sets (see `crossing`). A fix without an accuracy counts as
 exact. A crossing is told at the fix that settles it; `since` is the first fix that said so.
 """
@@ -78,6 +79,9 @@ def _look(index: Margins, edge: Edge, moves: Moves) -> _Seen:
     rows, fences, margin = index.near(lat, lon, doubt + edge.band, rough=doubt == 0)
     sure = margin >= doubt[rows]
     maybe = ~sure & (margin >= -(doubt[rows] + edge.band))
+    if index.bounded:
+        within, possible = index.levels(moves.column("alt")[rows], fences)
+        sure, maybe = sure & within, (sure & possible & ~within) | (maybe & possible)
     keys = [fence.key for fence in index.fences]
     return _Seen((rows[sure], fences[sure]), (rows[maybe], fences[maybe]), keys)
 

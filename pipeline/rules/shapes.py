@@ -54,7 +54,8 @@ class Reading:
 
     `datum` None: nobody said, WGS-84 is taken. `corridor`: metres to either side of lines that name no width;
     `radius`: metres around points that name none. `lat_first`: WKT as Traccar writes it. `numbered`: a fence
-    without a name is called by its number.
+    without a name is called by its number. `name_field`: the property that names fences. `floor`, `ceiling`: metres
+    of altitude for fences that say none.
     """
 
     repair: bool = False
@@ -63,6 +64,9 @@ class Reading:
     radius: float = 0.0
     lat_first: bool = False
     numbered: bool = False
+    name_field: str = ""
+    floor: float | None = None
+    ceiling: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def shape_of(geometry: Any, properties: dict[str, Any], where: str, how: Reading
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind == "Point":
         return _circle(geometry, properties, where, how)
-    return Shape(_folded(_area(geometry, properties, where, how)))
+    return Shape(fold(_area(geometry, properties, where, how)))
 
 
 def _area(geometry: Any, properties: dict[str, Any], where: str, how: Reading) -> shapely.Geometry:
@@ -112,7 +116,7 @@ def _parts(parts: Any, where: str) -> list[Any]:
 
 def _circle(geometry: dict[str, Any], properties: dict[str, Any], where: str, how: Reading) -> Shape:
     said = properties.get("radius", how.radius or None)
-    radius = _number(said)
+    radius = number(said)
     if not 0 < radius <= MAX_RADIUS:
         fix = f"set properties.radius, or radius_m for the file, in metres, above 0 and up to {MAX_RADIUS:.0f}"
         raise FenceError(where, f"a Point is a circle, and its radius is {said!r}", fix)
@@ -123,10 +127,10 @@ def _circle(geometry: dict[str, Any], properties: dict[str, Any], where: str, ho
         raise FenceError(where, "the circle reaches over a pole", "use a smaller radius, or polygons")
     _north, east = (float(v) for v in degree(np.float64(abs(lat) + dlat)))  # type: ignore[arg-type]
     dlon = radius / east * 1.02
-    return Shape(_folded(shapely.box(lon - dlon, lat - dlat, lon + dlon, lat + dlat)), radius, lat, lon)
+    return Shape(fold(shapely.box(lon - dlon, lat - dlat, lon + dlon, lat + dlat)), radius, lat, lon)
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
     """A number, also one written as text as KML and GPX do; NaN for anything else."""
     try:
         return math.nan if isinstance(value, bool) else float(value)
@@ -144,7 +148,7 @@ def _line(line: Any, properties: dict[str, Any], where: str, how: Reading) -> sh
         said = f"{side!r} m to either side" if side is not None else "not given"
         fix = "set properties.width (all of it) or .corridor (to either side) in metres, or corridor_m for the file"
         raise FenceError(where, f"a line is a corridor, and its width is {said}", fix)
-    points = _unwrapped(_points(line, where, how))
+    points = path(line, where, how)
     if float(np.abs(points[:, 1]).max()) > 89:
         raise FenceError(where, "the corridor reaches a pole", "end it before")
     return _corridor(points, side)
@@ -153,9 +157,9 @@ def _line(line: Any, properties: dict[str, Any], where: str, how: Reading) -> sh
 def _side(properties: dict[str, Any], how: Reading) -> float | None:
     """Metres to either side of a line; None: nobody said."""
     if properties.get("corridor") is not None:
-        return _number(properties["corridor"])
+        return number(properties["corridor"])
     if properties.get("width") is not None:
-        return _number(properties["width"]) / 2
+        return number(properties["width"]) / 2
     return how.corridor or None
 
 
@@ -270,6 +274,11 @@ def _checked(points: Sequence[Any], where: str) -> Iterator[tuple[float, float]]
         yield float(lon), float(lat)
 
 
+def path(line: Sequence[Any], where: str, how: Reading) -> Floats:
+    """(n, 2): the points of a line in WGS-84, longitudes without jumps. Raises FenceError."""
+    return _unwrapped(_points(line, where, how))
+
+
 def _unwrapped(points: Floats) -> Floats:
     """Longitudes without jumps: a step of more than half the world is one the other way. A whole turn is none."""
     step = np.diff(points[:, 0])
@@ -284,7 +293,7 @@ def _beside(hole: Floats, shell: Floats) -> Floats:
     return hole + np.array([360.0 * turns, 0.0]) if turns else hole
 
 
-def _folded(area: shapely.Geometry) -> shapely.Geometry:
+def fold(area: shapely.Geometry) -> shapely.Geometry:
     """What lies beyond 180 degrees, brought to the other side."""
     west, _south, east, _north = area.bounds
     if west >= -180 and east <= 180:

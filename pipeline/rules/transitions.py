@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from pipeline.message import PositionBatch
 from pipeline.rules.crossing import Crossing, Places, crossings, no_places
 from pipeline.rules.fences import Fence, FenceIndex
 from pipeline.rules.firm import Edge, firm_crossings
 from pipeline.rules.margin import Margins
-from pipeline.rules.moves import Moves, arrange, no_slots
+from pipeline.rules.moves import NEVER, Moves, arrange, no_slots, segments
 
 Transition = tuple[str, str, str, int]
 """(unit, fence id, "enter" or "exit", at)"""
@@ -20,8 +22,9 @@ class Crosser:
 
     def __init__(self, fences: Sequence[Fence], edge: Edge) -> None:
         self._edge = edge
-        self._plain = FenceIndex(fences) if edge.plain else None
-        self._firm = None if edge.plain else Margins(fences)
+        plain = edge.plain and not any(fence.traits.bounded for fence in fences)
+        self._plain = FenceIndex(fences) if plain else None
+        self._firm = None if plain else Margins(fences)
 
     def step(self, places: Places, moves: Moves) -> list[Crossing]:
         """In order of event time for each unit; leaving comes before entering. Changes `places`."""
@@ -32,17 +35,29 @@ class Crosser:
 
 
 def transitions(
-    fences: Sequence[Fence], batches: Iterable[PositionBatch], *, edge: Edge | None = None
+    fences: Sequence[Fence], batches: Iterable[PositionBatch], *, edge: Edge | None = None, ties: bool = False
 ) -> list[Transition]:
     """The crossings of the batches; by default the plain difference of sets.
 
-    Ordered by batch, then by unit and event time. Late fixes are passed over, as the rules do.
+    Ordered by batch, then by unit and event time. Late fixes are passed over, as the rules do. With `ties` there is
+    one batch, in order of event time, and every fix of it counts, several at the same time one after the other.
     """
     crosser, slots, places = Crosser(fences, edge or Edge()), no_slots(), no_places()
     ids = {fence.key: fence.id for fence in fences}
     found: list[Transition] = []
     for batch in batches:
-        moves = arrange(slots, batch)
+        moves = every_row(batch) if ties else arrange(slots, batch)
         for c in crosser.step(places, moves):
             found.append((c.unit, ids[c.fence], "enter" if c.entered else "exit", int(moves.at[c.row])))
     return found
+
+
+def every_row(batch: PositionBatch) -> Moves:
+    """The rows of one batch in order of event time, by unit; none is late, for there was nothing before."""
+    row = np.argsort(batch.unit, kind="stable")
+    slot, at = batch.unit[row].astype(np.int64), batch.at[row]
+    starts, ends = segments(slot)
+    before = np.empty_like(at)
+    before[1:] = at[:-1]
+    before[starts] = NEVER
+    return Moves(batch, len(batch.units), row, slot, at, before, starts, ends)
