@@ -316,16 +316,22 @@ class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     severity: str = "warning"
     evidence: dict[str, Any] = {}
+    joins: str = ""
+
+    @property
+    def episode(self) -> str:
+        """Id of the episode this signal speaks of."""
+        return digest(self.rule, self.subject, self.place, self.start)
 
     @property
     def alarm(self) -> str:
-        """Id of the alarm this signal speaks of: one episode, one alarm."""
-        return digest(self.rule, self.subject, self.place, self.start)
+        """Id of the alarm of that episode: its own, or the one it has joined (`alarms.merge`)."""
+        return self.joins or self.episode
 
     @property
     def id(self) -> str:
         """Id of the signal itself; a second delivery is recognised by it."""
-        return digest(self.alarm, self.change.value, self.at)
+        return digest(self.episode, self.change.value, self.at)
 
 
 class Alarm(msgspec.Struct, frozen=True):
