@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.ports import UserError
-from pipeline.vision.families import CANDIDATES, Raw, family, pairwise_iou, select, suppress
+from pipeline.vision.families import CANDIDATES, Plan, Raw, family, pairwise_iou, select, suppress
 
 
 def raw(rows: list[tuple[float, float, float, float, float, float]]) -> Raw:
@@ -24,14 +24,14 @@ def test_iou_of_boxes_worked_out_on_paper() -> None:
 def test_points_family_keeps_each_picture_apart() -> None:
     boxes = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
     scores = np.linspace(0, 1, 12, dtype=np.float32).reshape(2, 3, 2)
-    first, second = family("points").decode({"boxes": boxes, "scores": scores})
+    first, second = family("points").decode({"boxes": boxes, "scores": scores}, Plan(64, 64, 2))
     assert np.array_equal(first.boxes, boxes[0]) and np.array_equal(second.boxes, boxes[1])
     assert np.array_equal(second.scores, scores[1])
 
 
 def test_points_family_refuses_other_shapes() -> None:
     with pytest.raises(UserError, match=r"boxes \[b,n,4\]"):
-        family("points").decode({"boxes": np.zeros((1, 5, 6)), "scores": np.zeros((1, 5, 2))})
+        family("points").decode({"boxes": np.zeros((1, 5, 6)), "scores": np.zeros((1, 5, 2))}, Plan(64, 64, 2))
 
 
 def test_unknown_family_is_named_with_those_known() -> None:

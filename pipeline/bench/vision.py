@@ -22,7 +22,7 @@ from pipeline.bench.world import World
 from pipeline.message import SECOND, Float32s, Frame, FrameRecord
 from pipeline.settings import Settings
 from pipeline.vision.card import load_card, load_weights
-from pipeline.vision.detector import Letterbox, OnnxDetector
+from pipeline.vision.detector import Letterbox, OnnxDetector, output_names
 from pipeline.vision.families import family
 from pipeline.vision.picture import Picture, decode
 
@@ -148,7 +148,7 @@ def _bare_step(settings: Settings, name: str, tensors: Sequence[Float32s], *, sp
     options.intra_op_num_threads, options.inter_op_num_threads = settings.vision.threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     card = load_card(folder)
-    weights, wanted = load_weights(folder, card), list(family(card.family).outputs)
+    weights, wanted = load_weights(folder, card), output_names(card.output, family(card.family))
     session: Any = ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
     def step(turn: int) -> int:

@@ -11,8 +11,13 @@ from typing import Any
 import msgspec
 
 from pipeline.ports import UserError
+from pipeline.vision.families.base import ACTIVATIONS, BACKGROUNDS, BOXES, UNITS
 
 CARD_FILE = "model.toml"
+COLOURS, LAYOUTS = ("RGB", "BGR"), ("nchw", "nhwc")
+FITS = ("centre", "top-left", "stretch")
+DTYPES = ("float32", "float16", "uint8", "int8")
+MAX_SIDE = 8192
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,7 +25,11 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Input(Section, frozen=True):
-    """`(pixel - mean) / std` per channel in `colour` order, channels first; `letterbox` fills what is left."""
+    """`(pixel - mean) / std` per channel in `colour` order; `letterbox` (in RGB) fills what is left.
+
+    `fit`: `centre` or `top-left` with proportions kept, or `stretch`. `layout`: `nchw` or `nhwc`. `dtype`: what the
+    graph takes; whole numbers are rounded. `sizes`: a second input [1,2] of width and height, if the graph has one.
+    """
 
     tensor: str
     width: int
@@ -29,6 +38,23 @@ class Input(Section, frozen=True):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     letterbox: tuple[int, int, int]
+    fit: str = "centre"
+    layout: str = "nchw"
+    dtype: str = "float32"
+    sizes: str = ""
+
+
+class Output(Section, frozen=True):
+    """What a family's tensors are called and how they are meant; what is empty is as the family has it.
+
+    `tensors` are names in the order of the family's roles. See `families.base.Convention` for the others.
+    """
+
+    tensors: list[str] = []
+    boxes: str = ""
+    unit: str = ""
+    activation: str = ""
+    background: str = ""
 
 
 class DataSource(Section, frozen=True):
@@ -90,6 +116,7 @@ class ModelCard(Section, frozen=True):
     thresholds: dict[str, float]
     nms_iou: float
     training: Training
+    output: Output = Output()
     limits: list[str] = []
     data: list[DataSource] = []
     quality: list[Quality] = []
@@ -119,8 +146,29 @@ def load_card(folder: Path) -> ModelCard:
 def _check(path: Path, card: ModelCard) -> None:
     if set(card.thresholds) != set(card.classes):
         raise UserError(f"{path}: thresholds name {sorted(card.thresholds)}, classes are {sorted(card.classes)}")
-    if card.input.colour not in ("RGB", "BGR"):
-        raise UserError(f'{path}: input.colour is {card.input.colour!r}, must be "RGB" or "BGR"')
+    for key, value, known in _choices(card):
+        if value not in known:
+            wanted = " or ".join(f'"{word}"' for word in known)
+            raise UserError(f"{path}: {key} is {value!r}, must be {wanted}")
+    if not 1 <= card.input.width <= MAX_SIDE or not 1 <= card.input.height <= MAX_SIDE:
+        raise UserError(f"{path}: input.width and input.height must be 1 to {MAX_SIDE} pixels")
+    if 0 in card.input.std:
+        raise UserError(f"{path}: input.std must not be 0")
+
+
+def _choices(card: ModelCard) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(key, value, what it may be) of each key that is a choice; the output's may be left to the family."""
+    given, meant = card.input, card.output
+    return [
+        ("input.colour", given.colour, COLOURS),
+        ("input.fit", given.fit, FITS),
+        ("input.layout", given.layout, LAYOUTS),
+        ("input.dtype", given.dtype, DTYPES),
+        ("output.boxes", meant.boxes or BOXES[0], BOXES),
+        ("output.unit", meant.unit or UNITS[0], UNITS),
+        ("output.activation", meant.activation or ACTIVATIONS[0], ACTIVATIONS),
+        ("output.background", meant.background or BACKGROUNDS[0], BACKGROUNDS),
+    ]
 
 
 def load_weights(folder: Path, card: ModelCard) -> bytes:

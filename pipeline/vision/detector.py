@@ -3,58 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]
 
 from pipeline.message import Detections, Float32s
 from pipeline.ports import UserError
-from pipeline.vision.card import Input, ModelCard, load_card, load_weights
-from pipeline.vision.families import Family, Raw, family, select
+from pipeline.vision.card import ModelCard, Output, load_card, load_weights
+from pipeline.vision.families import Convention, Family, Plan, Raw, family, select
+from pipeline.vision.letterbox import Letterbox
 from pipeline.vision.picture import Picture, cv2
+from pipeline.vision.session import CPU, REFUSALS, open_session, refusal
 
 DEFAULT_MIN_SCORE = 0.05
-ORT_QUIET = 4  # ONNX Runtime's log level "fatal": what it would say is raised as well
-REFUSALS = (
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.InvalidProtobuf,
-    ort_errors.NotImplemented,
-    ort_errors.NoModel,
-    ValueError,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Letterbox:
-    """Where a picture lies in the model's input. Scales differ a hair, because whole pixels are drawn."""
-
-    scale_x: float
-    scale_y: float
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @staticmethod
-    def fit(width: int, height: int, wanted: Input) -> Letterbox:
-        """Centred, as large as fits, proportions kept."""
-        scale = min(wanted.width / width, wanted.height / height)
-        wide, high = max(1, round(width * scale)), max(1, round(height * scale))
-        left, top = (wanted.width - wide) // 2, (wanted.height - high) // 2
-        return Letterbox(wide / width, high / height, left, top, wide, high)
-
-    def to_picture(self, boxes: Float32s, width: int, height: int) -> Float32s:
-        """Corners [n,4] in input pixels → pixels of the picture, cut at its edges."""
-        shift = np.array([self.left, self.top] * 2, np.float32)
-        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
-        edge = np.array([width, height] * 2, np.float32)
-        return np.asarray(np.clip((boxes - shift) / scale, 0, edge), np.float32)
 
 
 class OnnxDetector:
@@ -66,9 +30,14 @@ class OnnxDetector:
     def __init__(self, card: ModelCard, session: ort.InferenceSession, *, min_score: float) -> None:
         self.card, self.min_score = card, min_score
         self._session, self._family = session, family(card.family)
-        _check_graph(card, session, self._family)
+        self.outputs = output_names(card.output, self._family)
+        _check_graph(card, session, self.outputs)
+        self.plan = Plan(card.input.width, card.input.height, len(card.classes), _convention(card, self._family))
         self._gain = (1 / np.array(card.input.std, np.float32))[None, :, None, None]
-        self._fill = tuple(float(v) for v in card.input.letterbox)
+        rgb = tuple(float(v) for v in card.input.letterbox)
+        self._fill = rgb[::-1]  # pictures are BGR until they become tensors
+        self._dtype = np.dtype(card.input.dtype)
+        self._sizes = _sizes(card, session)
 
     @classmethod
     def load(
@@ -77,11 +46,14 @@ class OnnxDetector:
         *,
         threads: int = 2,
         min_score: float = DEFAULT_MIN_SCORE,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[str] = CPU,
     ) -> OnnxDetector:
-        """Read the card, check the file's sha256, start ONNX Runtime. Raises UserError."""
+        """Read the card, check the file's sha256, start ONNX Runtime, try a grey picture. Raises UserError."""
         card = load_card(folder)
-        return cls(card, _session(folder, card, threads, providers), min_score=min_score)
+        session = open_session(load_weights(folder, card), threads, providers, str(folder / card.file))
+        detector = cls(card, session, min_score=min_score)
+        detector.rehearse(str(folder / card.file))
+        return detector
 
     @property
     def model(self) -> str:
@@ -94,6 +66,11 @@ class OnnxDetector:
         return dict(self.card.thresholds)
 
     @property
+    def providers(self) -> list[str]:
+        """The execution providers in use, in order."""
+        return list(self._session.get_providers())
+
+    @property
     def input_side(self) -> int:
         """The longer side of the model's input: decoding a picture larger than this is only for the eye."""
         return max(self.card.input.width, self.card.input.height)
@@ -102,17 +79,41 @@ class OnnxDetector:
         """One `Detections` per image, best score first. On a CPU a batch gains nothing, so one at a time."""
         return [self._detect(image) for image in images]
 
-    def _detect(self, image: Picture) -> Detections:
+    def rehearse(self, name: str) -> None:
+        """Look at a grey picture, so that a card that does not fit its graph is refused before frames come."""
+        try:
+            self.detect([np.full((48, 64, 3), 114, np.uint8)])
+        except REFUSALS as error:
+            raise UserError(refusal(name, error)) from error
+
+    def raw(self, image: Picture) -> tuple[Raw, Letterbox]:
+        """What the model says of a picture in its own input's pixels, and where the picture lies there."""
         height, width = image.shape[:2]
         box = Letterbox.fit(width, height, self.card.input)
-        outputs = self._session.run(list(self._family.outputs), {self.card.input.tensor: self.tensor(image, box)})
-        raw = self._family.decode(dict(zip(self._family.outputs, outputs, strict=True)))[0]
+        outputs = self._session.run(self.outputs, self.feed(image, box))
+        tensors = dict(zip(self._family.outputs, outputs, strict=True))
+        pictures = self._family.decode(tensors, self.plan)
+        return pictures[0], box
+
+    def _detect(self, image: Picture) -> Detections:
+        height, width = image.shape[:2]
+        raw, box = self.raw(image)
         rows, kinds = select(raw, min_score=self.min_score, iou=self.card.nms_iou)
         return Detections(
             boxes=box.to_picture(raw.boxes[rows], width, height),
             scores=raw.scores[rows, kinds],
             labels=tuple(self.card.classes[k] for k in kinds),
         )
+
+    def feed(self, image: Picture, box: Letterbox) -> dict[str, NDArray[Any]]:
+        """The graph's inputs by name: the tensor in its own type and layout, and its sizes if it asks for them."""
+        tensor: NDArray[Any] = self.tensor(image, box)
+        if self._dtype.kind in "iu":
+            bounds = np.iinfo(self._dtype)
+            tensor = np.clip(np.rint(tensor), bounds.min, bounds.max)
+        if self.card.input.layout == "nhwc":
+            tensor = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+        return {self.card.input.tensor: tensor.astype(self._dtype, copy=False), **self._sizes}
 
     def tensor(self, image: Picture, box: Letterbox) -> Float32s:
         """[1,3,h,w] float32: the picture scaled into its place, the rest letterbox colour, normalised."""
@@ -125,27 +126,43 @@ class OnnxDetector:
         return np.asarray(np.multiply(blob, self._gain, out=blob), np.float32)
 
 
-def _session(folder: Path, card: ModelCard, threads: int, providers: Sequence[str]) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = ORT_QUIET
-    # Threads that spin between frames would take the cores from telemetry.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    weights = load_weights(folder, card)
-    try:
-        return ort.InferenceSession(weights, options, providers=list(providers))
-    except REFUSALS as error:
-        raise UserError(f"ONNX Runtime refuses {folder / card.file}: {str(error).splitlines()[0]}") from error
+def output_names(output: Output, wanted: Family) -> list[str]:
+    """Names in the graph of the tensors a family wants, in the order of its roles. Raises UserError."""
+    names = output.tensors or list(wanted.outputs)
+    if len(names) != len(wanted.outputs):
+        raise UserError(f"output.tensors names {len(names)}, the family wants {', '.join(wanted.outputs)}")
+    return names
 
 
-def _check_graph(card: ModelCard, session: ort.InferenceSession, wanted: Family) -> None:
+def _convention(card: ModelCard, wanted: Family) -> Convention:
+    """The family's, except for what the card says."""
+    given, usual = card.output, wanted.convention
+    return Convention(
+        given.boxes or usual.boxes,
+        given.unit or usual.unit,
+        given.activation or usual.activation,
+        given.background or usual.background,
+    )
+
+
+def _check_graph(card: ModelCard, session: ort.InferenceSession, wanted: Sequence[str]) -> None:
     inputs = [i.name for i in session.get_inputs()]
     outputs = [o.name for o in session.get_outputs()]
-    if inputs != [card.input.tensor] or not set(wanted.outputs) <= set(outputs):
+    mine = [name for name in (card.input.tensor, card.input.sizes) if name]
+    if sorted(inputs) != sorted(mine) or not set(wanted) <= set(outputs):
         raise UserError(
-            f"model {card.title}: family {card.family} wants input {card.input.tensor} and outputs "
-            f"{', '.join(wanted.outputs)}; the graph has {', '.join(inputs)} and {', '.join(outputs)}"
+            f"model {card.title}: family {card.family} wants input {', '.join(mine)} and outputs "
+            f"{', '.join(wanted)}; the graph has {', '.join(inputs)} and {', '.join(outputs)}"
         )
+
+
+def _sizes(card: ModelCard, session: ort.InferenceSession) -> dict[str, NDArray[Any]]:
+    """The second input of a graph that multiplies its boxes: our own input's width and height."""
+    kinds = {i.name: i.type for i in session.get_inputs()}
+    if not card.input.sizes:
+        return {}
+    dtype = np.dtype({"tensor(int64)": "int64", "tensor(int32)": "int32"}.get(kinds[card.input.sizes], "float32"))
+    return {card.input.sizes: np.array([[card.input.width, card.input.height]], dtype)}
 
 
 __all__ = ["DEFAULT_MIN_SCORE", "Letterbox", "OnnxDetector", "Raw"]

@@ -1,61 +1,13 @@
-"""Model families: how raw tensors become boxes and scores. A row of `FAMILIES` each; the card's `family` picks.
-
-points    boxes [b,n,4] corners in input pixels, scores [b,n,classes] in 0..1; no suppression in the graph
-          (models/fire-smoke/train/export.py writes these)
-"""
+"""Which boxes stay: scores high enough, and of those that overlap the best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.message import Float32s, Ints
-from pipeline.ports import UserError
+from pipeline.vision.families.base import Raw
 
 CANDIDATES = 300  # a class, before suppression: bounds the work on a picture that is all fire
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Raw:
-    """One picture's answer: boxes [n,4] x1, y1, x2, y2 in input pixels, scores [n,classes]."""
-
-    boxes: Float32s
-    scores: Float32s
-
-
-Tensors = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """`outputs` are the tensors wanted by name, `decode` turns them (batch first) into one `Raw` a picture."""
-
-    outputs: tuple[str, ...]
-    decode: Callable[[Tensors], list[Raw]]
-
-
-def family(name: str) -> Family:
-    """Raises UserError for a family nobody has written a decoder for."""
-    if name not in FAMILIES:
-        raise UserError(f"model family {name!r} is not known; known are {', '.join(sorted(FAMILIES))}")
-    return FAMILIES[name]
-
-
-def _points(tensors: Tensors) -> list[Raw]:
-    boxes, scores = tensors["boxes"], tensors["scores"]
-    if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape[2] != 4 or boxes.shape[:2] != scores.shape[:2]:
-        raise UserError(f"family points wants boxes [b,n,4], scores [b,n,c]; got {boxes.shape}, {scores.shape}")
-    return [Raw(b.astype(np.float32), s.astype(np.float32)) for b, s in zip(boxes, scores, strict=True)]
-
-
-FAMILIES: dict[str, Family] = {"points": Family(("boxes", "scores"), _points)}
-
-
-# ---------------------------------------------------------------- suppression
 
 
 def select(raw: Raw, *, min_score: float, iou: float) -> tuple[Ints, Ints]:
