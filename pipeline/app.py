@@ -19,6 +19,7 @@ from faust.exceptions import FaustError
 
 from pipeline import faustapp, topics
 from pipeline.alarms.book import open_book
+from pipeline.alarms.merge import open_merge
 from pipeline.alarms.relay import Relay
 from pipeline.alarms.stage import DeviceStage, QuarantineStage, SignalStage
 from pipeline.bridge import Bridge
@@ -82,7 +83,8 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
 def alarm_stages(settings: Settings) -> list[AnyStage]:
     """signals, refusals and devices into the alarm book."""
     book = open_book(settings)
-    return [SignalStage(book), QuarantineStage(book), DeviceStage(rule_file(settings).devices(), book)]
+    devices = DeviceStage(rule_file(settings).devices(), book)
+    return [SignalStage(book, open_merge(settings)), QuarantineStage(book), devices]
 
 
 def rule_file(settings: Settings) -> RuleSet:

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from pipeline.alarms import episode
+from pipeline.alarms.merge import Merge
 from pipeline.message import SECOND, Alarm, Fix, PositionBatch, Refusal, ScoredFrame, Signal, Source, codes
 from pipeline.ports import Detector, UserError
 from pipeline.rules.config import RuleSet
@@ -99,12 +100,18 @@ def replay_frames(frames: Iterable[ScoredFrame], rules: RuleSet, thresholds: dic
     return in_order(signals)
 
 
-def changes(signals: Iterable[Signal]) -> Iterator[AlarmChange]:
-    """The life of each alarm as the alarm book would write it, from signals in order of event time."""
+def changes(signals: Iterable[Signal], merge: Merge | None = None) -> Iterator[AlarmChange]:
+    """The life of each alarm as the alarm book would write it, from signals in order of event time.
+
+    `merge` knows the cameras' poses, and so which of them see one fire; without it each episode is an alarm.
+    """
+    merge = merge or Merge()
     alarms: dict[str, Alarm] = {}
+    state = merge.initial()
     for signal in signals:
-        alarm, steps = episode.fold(alarms.get(signal.alarm), signal)
-        alarms[signal.alarm] = alarm
+        state, merged = merge.step(state, signal)
+        key, steps = episode.settle(alarms, merged)
+        alarm = alarms[key]
         for step in steps:
             yield AlarmChange(alarm.id, alarm.rule, alarm.subject, step.change, rfc3339(step.at), step.reason)
 

@@ -96,6 +96,10 @@ class Rules(Table, frozen=True):
 
 class CamerasTable(Table, frozen=True):
     file: str = "{package}/config/cameras.toml"
+    range_m: float = 30_000.0
+    least_baseline_m: float = 200.0
+    least_crossing: float = 10.0
+    join_s: float = 7200.0
 
 
 class Devices(Table, frozen=True):

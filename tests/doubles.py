@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, fold
+from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, settle
 from pipeline.message import (
     Alarm,
     AlarmEvent,
@@ -107,9 +107,9 @@ class MemoryBook:
         for signal in signals:
             if signal.id not in self.seen:
                 self.seen[signal.id] = self._clock()
-                self.entries[signal.alarm], steps = fold(self.entries.get(signal.alarm), signal)
+                key, steps = settle(self.entries, signal)
                 for step in steps:
-                    self._record(signal.alarm, step)
+                    self._record(key, step)
         return self.events[before:]
 
     def act(self, alarm_id: str, action: str, *, by: str, note: str = "") -> AlarmEvent:

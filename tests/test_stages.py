@@ -67,7 +67,7 @@ def test_a_signal_delivered_twice_is_one_alarm() -> None:
     book = MemoryBook()
     stage = SignalStage(book)
     for _ in range(2):
-        stage.commit([stage.handle(None, [wire.pack(signal()), RUBBISH])[1]])
+        stage.commit([stage.handle(stage.restore(b""), [wire.pack(signal()), RUBBISH])[1]])
     assert [alarm.id for alarm in book.alarms()] == [signal().alarm]
     assert [refusal.reason for refusal in book.refusals()] == ["unreadable_record"]
 

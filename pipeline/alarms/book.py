@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, Select, select, update
 
 from pipeline.alarms import ledger, rows, schema
-from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, fold
+from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, settle
 from pipeline.database import Database
 from pipeline.message import Alarm, AlarmEvent, Refusal, Signal
 from pipeline.ports import UserError
@@ -41,14 +41,12 @@ class SqlAlarmBook:
             return []
         with self._turn() as (db, last):
             fresh = rows.unseen(db, signals)
-            before = rows.load(db, {signal.alarm for signal in fresh})
+            before = rows.load(db, {key for signal in fresh for key in (signal.alarm, signal.episode)})
             after = dict(before)
             events: list[AlarmEvent] = []
             for signal in fresh:
-                after[signal.alarm], steps = fold(after.get(signal.alarm), signal)
-                events += [
-                    self._event(last + len(events) + n, signal.alarm, step) for n, step in enumerate(steps, 1)
-                ]
+                key, steps = settle(after, signal)
+                events += [self._event(last + len(events) + n, key, step) for n, step in enumerate(steps, 1)]
             seen = self._clock()
             rows.add(db, schema.signal_seen, [{"id": signal.id, "recorded": seen} for signal in fresh])
             self._record(db, before, after, events)

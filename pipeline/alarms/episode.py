@@ -14,6 +14,9 @@
     ³ nobody has acknowledged it: somebody must have seen an alarm before it is put away
     ⁴ what cleared by itself stays on the list until somebody has acknowledged it: `acknowledged_by` says who
 
+A fire that several cameras see has the signals of them all (`alarms.merge`). One that begins to see it is an event
+(joined), one that no longer does too (left); only the end of the last one is ENDED in this table.
+
 `expected` is not an alarm yet: signals of an episode whose beginning is still on its way. It is never shown.
 The order in which signals of an episode come, and how often, makes no difference to where it ends.
 """
@@ -32,12 +35,12 @@ STATES = (RAISED, ACKNOWLEDGED, CLEARED, RESOLVED)
 STANDING = (RAISED, ACKNOWLEDGED, CLEARED)
 """An alarm that somebody still has to deal with."""
 
-ESCALATED = "escalated"
+ESCALATED, JOINED, LEFT = "escalated", "joined", "left"
 ACTIONS = {"acknowledge": ACKNOWLEDGED, "resolve": RESOLVED}
 """What a person can do, and the change it is recorded as."""
 
 SEVERITIES = ("info", "warning", "high", "critical")
-PICTURE = ("frame", "score", "best", "label", "box")
+PICTURE = ("frame", "camera", "size", "score", "best", "label", "box")
 """Of a signal that carries a frame, what is kept of it beside the first."""
 
 
@@ -51,14 +54,31 @@ class Step(msgspec.Struct, frozen=True):
     evidence: dict[str, Any] = {}
 
 
+def settle(alarms: dict[str, Alarm], signal: Signal) -> tuple[str, list[Step]]:
+    """Fold `signal` into the alarm it belongs to, which changes in `alarms`; the alarm's id, and what to record.
+
+    One that joins an alarm which a person has put away, or which is not there, stands for itself: a second camera
+    is news. `alarms` has to hold what is known of `signal.alarm` and `signal.episode`.
+    """
+    lead = alarms.get(signal.joins)
+    refused = signal.change is Change.BEGAN and (lead is None or lead.state not in (RAISED, ACKNOWLEDGED))
+    if signal.joins and (refused or signal.episode in alarms):
+        alone = {name: value for name, value in signal.evidence.items() if name != "fire"}
+        signal = msgspec.structs.replace(signal, joins="", evidence=alone)
+    alarms[signal.alarm], steps = fold(alarms.get(signal.alarm), signal)
+    return signal.alarm, steps
+
+
 def fold(alarm: Alarm | None, signal: Signal) -> tuple[Alarm, list[Step]]:
     """The alarm after `signal`, and what is to be recorded. Signals seen before are kept out by the caller."""
     known = alarm or _expected(signal)
     alarm = _gathered(known, signal)
     graver = known.state in STANDING and _rank(alarm.severity) > _rank(known.severity)
     steps = [_step(ESCALATED, signal)] if graver else []
-    if signal.change is Change.BEGAN:
+    if signal.change is Change.BEGAN and not signal.joins:
         alarm, more = _begin(alarm, signal)
+    elif (signal.joins and signal.change is Change.BEGAN) or _others_see(signal):
+        alarm, more = _told(alarm, signal)
     elif signal.change is Change.ENDED:
         alarm, more = _end(alarm, signal)
     else:
@@ -96,6 +116,18 @@ def _begin(alarm: Alarm, signal: Signal) -> tuple[Alarm, list[Step]]:
     return msgspec.structs.replace(raised, state=CLEARED, updated_at=alarm.ended_at), [step, known]
 
 
+def _others_see(signal: Signal) -> bool:
+    return signal.change is Change.ENDED and bool(signal.evidence.get("fire", {}).get("going_on"))
+
+
+def _told(alarm: Alarm, signal: Signal) -> tuple[Alarm, list[Step]]:
+    """One camera of several has begun or ceased to see the fire."""
+    if alarm.state not in STANDING:
+        return alarm, []
+    change = JOINED if signal.change is Change.BEGAN else LEFT
+    return msgspec.structs.replace(alarm, updated_at=signal.at), [_step(change, signal)]
+
+
 def _end(alarm: Alarm, signal: Signal) -> tuple[Alarm, list[Step]]:
     at = max(signal.at, alarm.ended_at or signal.at)
     ended = msgspec.structs.replace(alarm, ended_at=at)
@@ -127,12 +159,19 @@ def _expected(signal: Signal) -> Alarm:
 def _gathered(alarm: Alarm, signal: Signal) -> Alarm:
     """What the beginning showed stands as it was; of later frames the best and the last are kept beside it."""
     evidence = dict(alarm.evidence)
-    if signal.change is Change.BEGAN and "version" not in evidence:
+    fire = max((evidence.get("fire"), signal.evidence.get("fire")), key=_revision)
+    if signal.change is Change.BEGAN and not signal.joins and "version" not in evidence:
         evidence |= {**signal.evidence, "version": signal.version}
+    if fire is not None:
+        evidence["fire"] = fire
     if "frame" in signal.evidence:
         evidence["frames"] = _telling([*evidence.get("frames", []), _picture(signal)])
     severity = max(alarm.severity, signal.severity, key=_rank)
     return msgspec.structs.replace(alarm, evidence=evidence, severity=severity)
+
+
+def _revision(fire: dict[str, Any] | None) -> int:
+    return -1 if fire is None else int(fire["revision"])
 
 
 def _picture(signal: Signal) -> dict[str, Any]:

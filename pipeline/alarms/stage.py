@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from pipeline import wire
+from pipeline.alarms.merge import Merge, State
 from pipeline.message import DeviceRecord, DeviceReport, Refusal, Signal
 from pipeline.ports import AlarmBook, Rule
 from pipeline.record import Record, decoded, refusal_record
@@ -27,14 +28,38 @@ class _Carrying(Stateless, Generic[T]):
         return ()
 
 
-class SignalStage(_Carrying[Signal | Refusal]):
-    """One episode, one alarm: the book folds signals by alarm id."""
+class SignalStage:
+    """One episode, one alarm, and one fire too (`alarms.merge`): the book folds signals by alarm id."""
 
     topic = wire.SIGNALS
     max_records = 500
 
-    def handle(self, _state: None, values: Sequence[bytes]) -> tuple[None, list[Signal | Refusal]]:
-        return None, [decoded(self.topic, value, wire.unpack_signal) for value in values]
+    def __init__(self, book: AlarmBook, merge: Merge | None = None) -> None:
+        self._book, self._merge = book, merge or Merge()
+
+    def initial(self) -> State:
+        return self._merge.initial()
+
+    def dump(self, state: State) -> bytes:
+        return wire.pack_state(state)
+
+    def restore(self, data: bytes) -> State:
+        return wire.unpack_state(data, State) if data else self.initial()  # empty: of a version that kept nothing
+
+    def handle(self, state: State, values: Sequence[bytes]) -> tuple[State, list[Signal | Refusal]]:
+        said: list[Signal | Refusal] = []
+        for value in values:
+            record = decoded(self.topic, value, wire.unpack_signal)
+            if isinstance(record, Signal):
+                state, record = self._merge.step(state, record)
+            said.append(record)
+        return state, said
+
+    def records(self, _outcome: list[Signal | Refusal]) -> Iterable[Record]:
+        return ()
+
+    def figures(self) -> dict[str, Any]:
+        return {}
 
     def commit(self, outcomes: Sequence[list[Signal | Refusal]]) -> None:
         said = [item for outcome in outcomes for item in outcome]

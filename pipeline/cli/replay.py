@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from pipeline import wire
+from pipeline.alarms.merge import open_merge
 from pipeline.cli.common import settings_options
 from pipeline.message import SECOND, PositionBatch, Signal
 from pipeline.ports import UserError
@@ -78,7 +79,7 @@ def command(
     signals = over_tracks(batch, rules, fleet, limits)
     begins = int(batch.at[0]) if len(batch) else None
     signals += over_videos(videos, rules, settings, chosen, begins)
-    write(list(changes(in_order(signals))), as_json)
+    write(list(changes(in_order(signals), open_merge(settings))), as_json)
 
 
 def sort_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:

@@ -36,7 +36,10 @@ with two degrees of freedom; stricter with more)."""
 
 
 class Bearing(msgspec.Struct, frozen=True):
-    """A line of sight from `lat`, `lon`: degrees true, `error` one sigma, `elevation` above the horizon's plane."""
+    """A line of sight from `lat`, `lon`: degrees true, `error` one sigma, `elevation` above the horizon's plane.
+
+    `width` is how many degrees the box is across.
+    """
 
     lat: float
     lon: float
@@ -44,6 +47,7 @@ class Bearing(msgspec.Struct, frozen=True):
     azimuth: float
     error: float
     elevation: float
+    width: float = 0.0
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -88,9 +92,9 @@ def sight(pose: Pose, size: tuple[int, int], box: Box, *, camera: str = "") -> B
     x1, _y1, x2, y2 = box
     azimuth, elevation = look(pose, size, (x1 + x2) / 2, y2)
     left, right = look(pose, size, x1 - 0.5, y2)[0], look(pose, size, x2 + 0.5, y2)[0]
-    across = abs(turn(right - left)) / math.sqrt(12)
-    error = math.hypot(pose.azimuth_error, across)
-    return Bearing(pose.lat, pose.lon, pose.mast or camera, azimuth, error, elevation)
+    width = abs(turn(right - left))
+    error = math.hypot(pose.azimuth_error, width / math.sqrt(12))
+    return Bearing(pose.lat, pose.lon, pose.mast or camera, azimuth, error, elevation, width)
 
 
 def look(pose: Pose, size: tuple[int, int], x: float, y: float) -> tuple[float, float]:
