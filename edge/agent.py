@@ -10,6 +10,7 @@ that a supervisor starts it again; the spool goes on where it stood.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from edge import notify
 from edge.errors import EdgeError, SetupError
 from edge.outlet import Outlet, Source
 from edge.publish import Publisher
@@ -60,10 +62,13 @@ class Agent:
         """Exit status: 0 when told to stop or done, 1 when something died. SetupError from the source."""
         self._publisher.start()
         self._thread.start()
+        notify.notify(notify.READY)
         try:
             while not self.stop.wait(STATUS_EVERY_S) and self._well() and not self._finished():
                 self._write_status("running")
+                notify.notify(notify.ALIVE)
         finally:
+            notify.notify(notify.STOPPING)
             self.stop.set()
             self._thread.join(2)
             self._publisher.stop(finished=self._finished())
@@ -163,7 +168,7 @@ def is_running(data: Path) -> bool:
 
 def version() -> str:
     """The installed version, for the status message."""
-    try:
-        return importlib.metadata.version("vedette")
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    for package in ("vedette-edge", "vedette"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+    return ""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge import certificate
 from edge.errors import SetupError
 from edge.settings import Mqtt
 from edge.watch import BackOff
@@ -28,6 +31,8 @@ from pipeline.message import Receipt
 
 log = logging.getLogger(__name__)
 TURN_S = 0.5
+NOT_ADMITTED = (0x85, 0x86, 0x87, 0x8A)
+"""MQTT's codes for: client id, user name or password, not authorised, banned. Waiting does not mend these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Link:
         self._back_off = BackOff(1.0, settings.back_off_max_s)
         self._stop = threading.Event()
         self._client: paho.Client | None = None
-        self._reason = ""
+        self._reason = self._said = ""
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._make_client()  # a wrong certificate file is found now, not in the background
 
@@ -111,17 +116,29 @@ class Link:
 
     def _one_connection(self) -> None:
         settings, client = self._settings, self._make_client()
-        self._reason = ""
+        self._reason = self._said = ""
         try:
             client.connect(settings.host, settings.port, settings.keepalive_s)
             self._client = client
             while (code := client.loop(TURN_S)) == MQTTErrorCode.MQTT_ERR_SUCCESS and not self._reason:
                 pass
         except (OSError, ValueError) as error:  # refused, unreachable, unknown name, bad certificate
-            self._reason = f"no connection to {settings.host}:{settings.port}: {error}"
+            self._reason = self._refused(str(error)) or f"no connection to {settings.host}:{settings.port}: {error}"
             return
-        self._reason = self._reason or f"connection to {settings.host}:{settings.port} lost: {code.name}"
+        lost = f"connection to {settings.host}:{settings.port} lost: {code.name}"
+        self._reason = self._reason or self._refused(self._said) or lost
         client.disconnect()
+
+    def _refused(self, text: str) -> str:
+        """What a failed handshake means, if that is what it was."""
+        words, own = certificate.in_words(text), ""
+        if words and self._settings.cert_file:
+            try:
+                facts = certificate.read(Path(self._settings.cert_file))
+                own = certificate.date_trouble(facts, time.time_ns() // 1000)
+            except SetupError as error:
+                own = str(error)
+        return certificate.REFUSED + (own or words) if words else ""
 
     def _make_client(self) -> paho.Client:
         settings = self._settings
@@ -134,6 +151,7 @@ class Link:
             client.username_pw_set(settings.username, settings.password)
         if settings.tls:
             self._secure(client)
+        client.on_log = self._on_log
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
@@ -150,11 +168,17 @@ class Link:
 
     # ------------------------------------------------------------ callbacks, in the network thread
 
+    def _on_log(self, _client: paho.Client, _data: Any, level: int, text: str) -> None:
+        """The one place where paho tells why TLS 1.3 refused: the alert comes after the handshake."""
+        if level == paho.MQTT_LOG_ERR:
+            self._said = text
+
     def _on_connect(
         self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
     ) -> None:
         if code.is_failure:
-            self._reason = f"the broker refuses the connection: {code}"
+            for_good = certificate.REFUSED if code.value in NOT_ADMITTED else ""
+            self._reason = f"{for_good}the broker refuses the connection: {code}"
             return
         client.subscribe(wire.topic(self._device, "receipt"), qos=1)
 
