@@ -281,7 +281,10 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class ScoredFrame(msgspec.Struct, frozen=True):
-    """A frame that the detector has seen, as stored and as given to the rules. `look` is not stored."""
+    """A frame that the detector has seen, as stored and as given to the rules. `look` and `changes` are not stored.
+
+    `changes`: for each detection how much the picture inside it changes (`vision.motion`), None where not known.
+    """
 
     camera: str
     at: int
@@ -292,6 +295,32 @@ class ScoredFrame(msgspec.Struct, frozen=True):
     detections: list[tuple[str, float, tuple[float, float, float, float]]]
     clock: Clock = Clock.UNKNOWN
     look: Look | None = None
+    changes: list[float | None] = []
+
+
+class HeldBack(msgspec.Struct, frozen=True):
+    """What a camera showed from `first` to `last` and a rule did not make an alarm of, with the reason.
+
+    `reason` is mask, score, hits, share, persistence, constant, gap, cool_down or crowd; `detail` a sentence. `best`
+    is the best score against the `needed` one, `box` the last in pixels, `place` where it was first seen.
+    """
+
+    first: int
+    last: int
+    box: tuple[float, float, float, float]
+    best: float
+    reason: str
+    detail: str
+    rule: str = ""
+    label: str = ""
+    camera: str = ""
+    place: str = ""
+    needed: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """While it goes on it is told again with a later `last`, under the same id."""
+        return digest(self.rule, self.camera, self.first, self.place)
 
 
 class Change(StrEnum):

@@ -13,6 +13,9 @@ NEAR = 0.5
 MARGIN = 0.02
 """... and by this part of the picture: small things far away move by more than their own size."""
 
+SAME = 0.5
+"""Overlap (intersection over union) from which two boxes show the same thing in the same place."""
+
 
 def near(a: Box, b: Box, frame: ScoredFrame) -> bool:
     a, b = _widened(a, frame), _widened(b, frame)
@@ -30,3 +33,15 @@ def place(box: Box, frame: ScoredFrame) -> str:
     across = (box[0] + box[2]) / 2 / frame.width
     down = (box[1] + box[3]) / 2 / frame.height
     return f"{across:.0%} across, {down:.0%} down"
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union, 0 to 1; empty boxes overlap nothing."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, wide) * max(0.0, high)
+    whole = area(a) + area(b) - shared
+    return shared / whole if whole > 0 else 0.0
+
+
+def area(box: Box) -> float:
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
