@@ -7,19 +7,30 @@ at once. A fix at or before the newest of its unit is late: it does not step the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.message import Clock, Ints, PositionBatch
+from pipeline.message import Clock, Ints
 from pipeline.wire import optional
 
 NEVER = -(1 << 62)
 """`at` of the newest fix of a unit that has none."""
 
 A = TypeVar("A", bound=np.generic)
+
+
+class Rows(Protocol):
+    """What can be brought into order: `unit` indexes `units`, `at` are event times, one a row."""
+
+    @property
+    def units(self) -> tuple[str, ...]: ...
+    @property
+    def unit(self) -> NDArray[np.uint32]: ...
+    @property
+    def at(self) -> Ints: ...
 
 
 class Slots(msgspec.Struct):
@@ -38,11 +49,12 @@ def no_slots() -> Slots:
 class Moves:
     """In-order fixes, grouped by unit; within a unit `at` is strictly ascending, also over batches.
 
-    `row` are rows of `batch`, in this order; `slot` numbers the unit; `prev_at` is the time of the unit's fix
+    `batch` is a PositionBatch, or for readings a SampleBatch (see `samples`), whose units are series.
+    `row` are rows of it, in this order; `slot` numbers the unit; `prev_at` is the time of the unit's fix
     before, NEVER if there is none. The i-th unit has the rows `starts[i]` up to and without `ends[i]`.
     """
 
-    batch: PositionBatch
+    batch: Any
     slots: int
     row: NDArray[np.intp]
     slot: Ints
@@ -60,7 +72,8 @@ class Moves:
         return column
 
     def unit(self, i: int) -> str:
-        return self.batch.units[int(self.batch.unit[self.row[i]])]
+        name: str = self.batch.units[int(self.batch.unit[self.row[i]])]
+        return name
 
     @property
     def fresh(self) -> bool:
@@ -81,7 +94,7 @@ class Moves:
         return fix
 
 
-def arrange(slots: Slots, batch: PositionBatch) -> Moves:
+def arrange(slots: Slots, batch: Rows) -> Moves:
     """Sort the rows by unit, leave late ones out, and remember the newest. Changes `slots`.
 
     Fixes of one unit are taken in their order in the batch, which is the order of arrival.
@@ -107,7 +120,7 @@ def _narrow(unit: NDArray[np.uint32]) -> NDArray[Any]:
     return unit.astype(np.uint16) if len(unit) and int(unit.max()) < 65_536 else unit
 
 
-def _slots_of(slots: Slots, batch: PositionBatch) -> Ints:
+def _slots_of(slots: Slots, batch: Rows) -> Ints:
     """Slot by index of `batch.units`; names without a row get none (-1), so that a refused name costs nothing."""
     index, units = slots.index, batch.units
     found = np.fromiter((index.get(name, -1) for name in units), np.int64, len(units))

@@ -58,6 +58,13 @@ class Fenced(Units, frozen=True, kw_only=True):
         return [self.fences] if isinstance(self.fences, str) else self.fences
 
 
+class Readings(Common, frozen=True, kw_only=True):
+    """Keys of the kinds that are about readings; no name means every device, every channel."""
+
+    devices: list[str] = []
+    channels: list[str] = []
+
+
 class GeofenceSpec(Fenced, frozen=True, kw_only=True):
     fences: str | list[str]
     on: Literal["enter", "exit", "dwell"] = "enter"
