@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -213,3 +214,16 @@ def read_events(path: Path, zone: tzinfo = UTC) -> Events:
         raise ValueError(f"there is no file {path}") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
+@lru_cache(maxsize=4_096)
+def weekly(text: str, zone: str) -> Weekly:
+    """One object for the same hours, however many fences have them: they are worked out once. ValueError."""
+    return Weekly(text, zone_of(zone))
+
+
+def both(first: Hours | None, second: Hours | None) -> Hours | None:
+    """When both are active; None is always."""
+    if first is None or second is None:
+        return first or second
+    return All((first, second))

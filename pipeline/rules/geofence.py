@@ -1,33 +1,41 @@
 """Fences with a meaning: forbidden (enter), obligatory (exit), no lingering (dwell).
 
-on = "enter"   the alarm stands from entering to leaving; a unit first seen inside has entered
+on = "enter"   the alarm stands from entering to leaving; a unit first seen inside has entered; "inside" is the same
 on = "exit"    from leaving to coming back; a unit first seen outside has not left
+on = "outside" as exit, and a unit first seen outside counts too
 on = "dwell"   from the first fix inside at or after entering + dwell to leaving; starts at entering
 
 With an `Edge` (see `firm`), entering and leaving are those that are sure: the episode of a forbidden or obligatory
 fence begins at the fix that settles it, a dwell counts from the first fix that said so.
+
+With hours (see `calendars`), of the rule or of the fence, an alarm stands only within them: a unit that is inside
+when they begin has entered with its next fix, a dwell counts from there; with the first fix after them it is over.
+Leaving (exit) counts only within them: to want a unit inside at a given hour is "outside".
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.message import Change, Signal
+from pipeline.rules.calendars import Hours, both
 from pipeline.rules.crossing import Crossing, Places, no_places
 from pipeline.rules.fences import Fence
 from pipeline.rules.firm import Edge
 from pipeline.rules.head import Head, spell, spell_s
-from pipeline.rules.moves import NEVER, Moves, grown
+from pipeline.rules.moves import NEVER, Moves, Slots, grown
+from pipeline.rules.standing import On, Stand, inside_since, turns, verb_of, wanted
 from pipeline.rules.transitions import Crosser
 
-On = Literal["enter", "exit", "dwell"]
 NOT_DUE = 1 << 62
+Crossed = dict[str, dict[str, list[Crossing]]]
+"""The crossings of a batch by unit and fence, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +46,36 @@ class FenceRule:
     on: On
     fences: Sequence[Fence]
     dwell: int = 0
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """One fence under one rule. `key` names it in the state."""
+    """One fence under one rule. `key` names it in the state; `group` numbers its hours."""
 
     key: str
     rule: FenceRule
     fence: Fence
+    group: int
+
+    @property
+    def simple(self) -> bool:
+        """Whether only crossings tell of it."""
+        return self.group < 0 and self.rule.on != "outside"
 
 
 class State(msgspec.Struct):
-    """By unit and watch: `open` since when, `waiting` until when. By slot: `due`, the first of what is waiting."""
+    """By unit and watch: `open` since when, `waiting` until when. By slot: `due`, the first of what is waiting.
+
+    `watched` are the keys at the last step; when they change, every slot is `stale` until its next fix.
+    """
 
     places: Places
     open: dict[str, dict[str, int]]
     waiting: dict[str, dict[str, int]]
     due: np.ndarray
+    watched: list[str] = []
+    stale: np.ndarray = msgspec.field(default_factory=lambda: np.empty(0, np.bool_))
 
 
 class Geofence:
@@ -65,22 +85,43 @@ class Geofence:
         self.name = f"geofence {edge}" if edge and not edge.plain else "geofence"
         fences = {fence.key: fence for rule in rules for fence in rule.fences}
         self._crosser = Crosser(list(fences.values()), edge or Edge())
+        self._hours: list[Hours] = []
+        groups: dict[tuple[int, int], int] = {}
         self._watches: dict[str, list[Watch]] = defaultdict(list)
         for rule in rules:
             for fence in rule.fences:
-                self._watches[fence.key].append(Watch(f"{rule.head.name}/{fence.key}", rule, fence))
+                key, group = f"{rule.head.name}/{fence.key}", self._group(rule, fence, groups)
+                self._watches[fence.key].append(Watch(key, rule, fence, group))
         self._by_key = {watch.key: watch for watches in self._watches.values() for watch in watches}
+        self._keys = sorted(self._by_key)
         self._dwells = any(rule.on == "dwell" for rule in rules)
+        self._outside = [watch for watch in self._by_key.values() if watch.rule.on == "outside"]
+        self._gated = not all(watch.simple for watch in self._by_key.values())
+
+    def _group(self, rule: FenceRule, fence: Fence, groups: dict[tuple[int, int], int]) -> int:
+        """The number of the hours of a rule and a fence together, -1 for always."""
+        hours = both(rule.hours, fence.traits.hours)
+        if hours is None:
+            return -1
+        known = (id(rule.hours), id(fence.traits.hours))
+        if known not in groups:
+            groups[known] = len(self._hours)
+            self._hours.append(hours)
+        return groups[known]
 
     def initial(self) -> State:
-        return State(no_places(), {}, {}, np.empty(0, np.int64))
+        return State(no_places(), {}, {}, np.empty(0, np.int64), self._keys)
 
     def step(self, state: State, batch: Moves) -> tuple[State, list[Signal]]:
+        told = self._crosser.step(state.places, batch)
         signals: list[Signal] = []
-        for crossing in self._crosser.step(state.places, batch):
-            for watch in self._watches.get(crossing.fence, ()):
-                if watch.rule.head.scope.covers(crossing.unit):
-                    signals += self._cross(state, batch, crossing, watch)
+        if self._gated or self._changed(state):
+            signals += self._judge_all(state, batch, told)
+        else:
+            for crossing in told:
+                stand = Stand(crossing.since if crossing.entered else None, crossed=True)
+                for watch in self._watches.get(crossing.fence, ()):
+                    signals += self._settle(state, batch, crossing.row, watch, stand)
         if self._dwells:
             signals += self._linger(state, batch)
         return state, signals
@@ -89,32 +130,105 @@ class Geofence:
         """Nothing: only a fix says where a unit is."""
         return state, []
 
-    # -------------------------------------------------------------- one crossing
+    def retire(self, state: State, slots: Slots) -> list[Signal]:
+        """The end of everything open, for a state that no rule goes on with: each at its unit's newest fix."""
+        return [
+            _dropped(unit, key, start, int(slots.newest[slots.index[unit]]))
+            for unit, entries in sorted(state.open.items())
+            for key, start in sorted(entries.items())
+        ]
 
-    def _cross(self, state: State, moves: Moves, crossing: Crossing, watch: Watch) -> list[Signal]:
+    # -------------------------------------------------------------- more than crossings
+
+    def _changed(self, state: State) -> bool:
+        """Whether some units have not had a fix since the watches changed."""
+        if state.watched != self._keys:
+            state.watched = self._keys
+            state.stale = np.ones(len(state.places.signature), np.bool_)
+        if len(state.stale) and not state.stale.any():
+            state.stale = np.empty(0, np.bool_)
+        return bool(len(state.stale))
+
+    def _judge_all(self, state: State, moves: Moves, told: list[Crossing]) -> list[Signal]:
+        """Each watch at each fix that may change it, in order: crossings, begins and ends of hours, first fixes."""
+        if not len(moves):
+            return []
+        renewed = self._renewed(state, moves)
+        crossed: Crossed = defaultdict(lambda: defaultdict(list))
+        for crossing in told:
+            crossed[crossing.unit][crossing.fence].append(crossing)
+        active = [hours.active(moves.at) for hours in self._hours]
+        asked = {(c.row, watch.key) for c in told for watch in self._watches.get(c.fence, ())}
+        for row, group in turns(moves, renewed, active, self._hours):
+            asked |= {(row, key) for key in self._concerned(state, moves.unit(row), crossed, group)}
+        signals: list[Signal] = []
+        for row, key in sorted(asked):
+            unit, watch = moves.unit(row), self._by_key.get(key)
+            if watch is None:
+                signals += [_dropped(unit, key, start, int(moves.at[row])) for start in _taken(state, unit, key)]
+                continue
+            here = crossed.get(unit, {}).get(watch.fence.key, [])
+            since = inside_since(here, row, state.places.inside.get(unit, {}).get(watch.fence.key))
+            on = watch.group < 0 or bool(active[watch.group][row])
+            stand = Stand(since, on, any(c.row == row for c in here))
+            signals += self._settle(state, moves, row, watch, stand)
+        return signals
+
+    def _renewed(self, state: State, moves: Moves) -> NDArray[np.bool_]:
+        """The first row of each unit that was stale; from now on it is not."""
+        renewed = np.zeros(len(moves), np.bool_)
+        if self._changed(state):
+            state.stale = grown(state.stale, moves.slots, False)
+            slot = moves.slot[moves.starts]
+            renewed[moves.starts] = state.stale[slot]
+            state.stale[slot] = False
+        return renewed
+
+    def _concerned(self, state: State, unit: str, crossed: Crossed, group: int | None) -> Iterator[str]:
+        """Watches that may change for a unit without a crossing: of `group` of hours, or all of them (None)."""
+        yield from (watch.key for watch in self._outside if group is None or watch.group in (group, -1))
+        fences = {*state.places.inside.get(unit, ()), *crossed.get(unit, ())}
+        for watch in (watch for fence in fences for watch in self._watches.get(fence, ())):
+            if group in (None, watch.group):
+                yield watch.key
+        yield from state.open.get(unit, ())
+        yield from state.waiting.get(unit, ())
+
+    # -------------------------------------------------------------- one watch at one fix
+
+    def _settle(self, state: State, moves: Moves, row: int, watch: Watch, stand: Stand) -> list[Signal]:
+        """Begin or end what has to. The same stand twice says nothing more."""
+        unit, at = moves.unit(row), int(moves.at[row])
+        if not watch.rule.head.scope.covers(unit):
+            return []
         if watch.rule.on == "dwell":
-            return self._cross_dwell(state, moves, crossing, watch)
-        row, unit = crossing.row, crossing.unit
-        if crossing.entered == (watch.rule.on == "enter"):
-            state.open.setdefault(unit, {})[watch.key] = int(moves.at[row])
-            return [self._say(Change.BEGAN, moves, row, watch, int(moves.at[row]))]
-        return self._end(state, moves, crossing, watch)
+            return self._settle_dwell(state, moves, row, watch, stand)
+        stands = watch.key in state.open.get(unit, ())
+        if wanted(watch.rule.on, stand, stands) == stands:
+            return []
+        if stands:
+            return self._end(state, moves, row, watch, stand)
+        state.open.setdefault(unit, {})[watch.key] = at
+        return [_say(Change.BEGAN, moves, row, watch, at, stand)]
 
-    def _cross_dwell(self, state: State, moves: Moves, crossing: Crossing, watch: Watch) -> list[Signal]:
-        if crossing.entered:
-            state.waiting.setdefault(crossing.unit, {})[watch.key] = crossing.since + watch.rule.dwell
-            self._set_due(state, moves, crossing.row)
+    def _settle_dwell(self, state: State, moves: Moves, row: int, watch: Watch, stand: Stand) -> list[Signal]:
+        unit = moves.unit(row)
+        if stand.active and stand.since is not None:
+            if watch.key not in state.open.get(unit, ()) and watch.key not in state.waiting.get(unit, ()):
+                since = stand.since if watch.group < 0 else max(stand.since, int(moves.at[row]))
+                state.waiting.setdefault(unit, {})[watch.key] = since + watch.rule.dwell
+                self._set_due(state, moves, row)
             return []
         began: list[Signal] = []
-        due = _take(state.waiting, crossing.unit, watch.key)
+        due = _take(state.waiting, unit, watch.key)
         if due is not None:
-            began = self._fall_due(state, moves, (_start(moves, crossing.row), crossing.row), watch, due)
-            self._set_due(state, moves, crossing.row)
-        return began + self._end(state, moves, crossing, watch)
+            began = self._fall_due(state, moves, (_start(moves, row), row), watch, due)
+            self._set_due(state, moves, row)
+        return began + self._end(state, moves, row, watch, stand)
 
-    def _end(self, state: State, moves: Moves, crossing: Crossing, watch: Watch) -> list[Signal]:
-        start = _take(state.open, crossing.unit, watch.key)
-        return [] if start is None else [self._say(Change.ENDED, moves, crossing.row, watch, start)]
+    def _end(self, state: State, moves: Moves, row: int, watch: Watch, stand: Stand) -> list[Signal]:
+        start = _take(state.open, moves.unit(row), watch.key)
+        return [] if start is None else [_say(Change.ENDED, moves, row, watch, start, stand)]
 
     # -------------------------------------------------------------- dwell
 
@@ -145,31 +259,12 @@ class Geofence:
             return []
         entered = due - watch.rule.dwell
         state.open.setdefault(moves.unit(row), {})[watch.key] = entered
-        return [self._say(Change.BEGAN, moves, row, watch, entered)]
+        return [_say(Change.BEGAN, moves, row, watch, entered, Stand(entered))]
 
     def _set_due(self, state: State, moves: Moves, row: int) -> None:
         state.due = grown(state.due, moves.slots, NOT_DUE)
         waiting = state.waiting.get(moves.unit(row))
         state.due[moves.slot[row]] = min(waiting.values()) if waiting else NOT_DUE
-
-    # -------------------------------------------------------------- words
-
-    def _say(self, change: Change, moves: Moves, row: int, watch: Watch, start: int) -> Signal:
-        unit, fix, rule = moves.unit(row), moves.where(row), watch.rule
-        first = bool(moves.prev_at[row] == NEVER)
-        verb = _verb(rule, change, first, fix["at"] - start)
-        return rule.head.signal(
-            change,
-            unit,
-            at=fix["at"],
-            start=start,
-            place=watch.fence.id,
-            reason=f"{rule.head.scope.title(unit)} {verb.format(watch.fence.id)} at {spell(fix)}",
-            on=rule.on,
-            fence=watch.fence.key,
-            fix=fix,
-            **({"dwell_s": rule.dwell / 1e6} if rule.on == "dwell" else {}),
-        )
 
 
 def _start(moves: Moves, row: int) -> int:
@@ -177,14 +272,11 @@ def _start(moves: Moves, row: int) -> int:
     return int(moves.starts[int(np.searchsorted(moves.starts, row, side="right")) - 1])
 
 
-def _verb(rule: FenceRule, change: Change, first: bool, lasted: int) -> str:
-    if rule.on == "exit":
-        return "left {}" if change is Change.BEGAN else f"came back to {{}} after {spell_s(lasted)}"
-    if change is Change.ENDED:
-        return f"left {{}} after {spell_s(lasted)}"
-    if rule.on == "dwell":
-        return f"has been in {{}} for {spell_s(lasted)}, {spell_s(rule.dwell)} are allowed,"
-    return "was first seen inside {}" if first else "entered {}"
+def _taken(state: State, unit: str, key: str) -> list[int]:
+    """What was open of a watch that is no more; nothing of it is left."""
+    _take(state.waiting, unit, key)
+    start = _take(state.open, unit, key)
+    return [] if start is None else [start]
 
 
 def _take(book: dict[str, dict[str, int]], unit: str, key: str) -> int | None:
@@ -196,3 +288,32 @@ def _take(book: dict[str, dict[str, int]], unit: str, key: str) -> int | None:
     if not entries:
         del book[unit]
     return value
+
+
+# ---------------------------------------------------------------- words
+
+
+def _say(change: Change, moves: Moves, row: int, watch: Watch, start: int, stand: Stand) -> Signal:
+    unit, fix, rule = moves.unit(row), moves.where(row), watch.rule
+    verb = verb_of(rule.on, change, stand, lasted=fix["at"] - start, first=bool(moves.prev_at[row] == NEVER))
+    more = f", {spell_s(rule.dwell)} are allowed," if rule.on == "dwell" and change is Change.BEGAN else ""
+    return rule.head.signal(
+        change,
+        unit,
+        at=fix["at"],
+        start=start,
+        place=watch.fence.id,
+        reason=f"{rule.head.scope.title(unit)} {verb.format(watch.fence.id)}{more} at {spell(fix)}",
+        on=rule.on,
+        fence=watch.fence.key,
+        fix=fix,
+        **({"dwell_s": rule.dwell / 1e6} if rule.on == "dwell" else {}),
+    )
+
+
+def _dropped(unit: str, key: str, start: int, at: int) -> Signal:
+    """The end of what a watch began that is no more."""
+    rule, _, fence = key.partition("/")
+    place = fence.partition("#")[2]
+    reason = f"{place} of rule {rule} was changed or taken out of the rules"
+    return Signal(rule, "geofence", "", unit, place, Change.ENDED, at, start, reason)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import shapely  # type: ignore[import-untyped]
 
-from pipeline.rules.calendars import Hours, Weekly, zone_of
+from pipeline.rules.calendars import Hours, weekly
 from pipeline.rules.shapes import LINES, FenceError, Reading, fold, number, path
 
 KMH = 1 / 3.6
@@ -66,7 +66,7 @@ def _hours(properties: dict[str, Any], where: str) -> Hours | None:
     if said in (None, ""):
         return None
     try:
-        return Weekly(str(said), zone_of(str(zone or "")))
+        return weekly(str(said), str(zone or ""))
     except ValueError as error:
         raise FenceError(where, f"hours: {error}", 'write "Mon-Fri 06:00-20:00"') from None
 
