@@ -1,4 +1,4 @@
-"""The nouns: what devices say, what the log carries, what rules conclude.
+"""What holds for one camera: which parts of its picture do not count, and from which score a detection does.
 
 Times are integer microseconds since the Unix epoch, UTC. Positions are WGS-84 degrees, speeds m/s, courses
 degrees true, altitudes and accuracies metres. In float columns NaN means "the source did not say".
@@ -301,8 +301,8 @@ class ScoredFrame(msgspec.Struct, frozen=True):
 class HeldBack(msgspec.Struct, frozen=True):
     """What a camera showed from `first` to `last` and a rule did not make an alarm of, with the reason.
 
-    `reason` is mask, score, hits, share, persistence, constant, gap, cool_down or crowd; `detail` a sentence. `best`
-    is the best score against the `needed` one, `box` the last in pixels, `place` where it was first seen.
+    `reason` is mask, score, hits, share, persistence, constant, gap, cool_down or crowd, `detail` a sentence,
+    `best` the best score against the `needed` one, `box` the last in pixels, `place` where it was first seen.
     """
 
     first: int

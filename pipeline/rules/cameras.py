@@ -105,4 +105,6 @@ def _mistakes(camera: Camera) -> list[tuple[str, Any]]:
         for label, score in getattr(camera, table).items():
             if not 0 < score <= 1:
                 found.append((f"{table}.{label}", f"{score:g} is not above 0 and at most 1"))
+    if camera.night and pose is None:
+        found.append(("night", "without a pose nobody knows when it is night there; give the camera a pose"))
     return found
