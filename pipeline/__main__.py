@@ -16,6 +16,7 @@ COMMANDS = {
     "api": "Serve the HTTP API and the operators' console.",
     "replay": "Run the rules over recorded tracks and videos, with no server.",
     "detect": "Look for fire and smoke in pictures.",
+    "models": "Bring a model of your own, try it, compare it with another.",
     "eval": "Measure a model on labelled pictures.",
     "fences": "Try fences on recorded tracks, check and convert fence files.",
     "tracks": "Read the track of an enrolled unit, for a stated purpose.",

@@ -66,7 +66,9 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
     from pipeline.vision.picture import decode
     from pipeline.vision.stage import Sinks, VisionStage
 
-    detector = OnnxDetector.load(Path(settings.vision.model), threads=settings.vision.threads)
+    detector = OnnxDetector.load(
+        Path(settings.vision.model), threads=settings.vision.threads, providers=settings.vision.providers
+    )
     book = open_book(settings)
     stage = VisionStage(
         detector,

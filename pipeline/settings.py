@@ -76,6 +76,8 @@ class BlobsTable(Table, frozen=True):
 
 class Vision(Table, frozen=True):
     model: str = "{package}/models/fire-smoke"
+    shadow: str = ""
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
     threads: int = 2
     batch_frames: int = 8
     max_age_s: float = 10.0
@@ -144,6 +146,10 @@ class Settings(Table, frozen=True):
 
 
 PATHS = {("fleet", "file"), ("rules", "file"), ("blobs", "path"), ("store", "path"), ("vision", "model")}
+PATHS |= {("vision", "shadow")}
+LISTS = {("vision", "providers")}
+"""In the environment words with commas between them."""
+
 PATHS |= {("devices", "path"), ("devices", "broker_folder")}
 PATHS |= {("cameras", "file"), ("mqtt", "ca_file"), ("mqtt", "cert_file"), ("mqtt", "key_file")}
 
@@ -183,7 +189,7 @@ def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
     for name, value in environ.items():
         direct, from_file = known.get(name), known.get(name.removesuffix("_FILE"))
         if direct:
-            tree.setdefault(direct[0], {})[direct[1]] = value
+            tree.setdefault(direct[0], {})[direct[1]] = value.split(",") if direct in LISTS else value
         elif from_file and name.endswith("_FILE"):
             tree.setdefault(from_file[0], {})[from_file[1]] = _secret(name, value)
         elif name == "VEDETTE_DATA_DIR":

@@ -14,7 +14,7 @@ from pipeline.ports import UserError
 from pipeline.vision.families.base import ACTIVATIONS, BACKGROUNDS, BOXES, UNITS
 
 CARD_FILE = "model.toml"
-COLOURS, LAYOUTS = ("RGB", "BGR"), ("nchw", "nhwc")
+COLOURS, LAYOUTS = ("RGB", "BGR"), ("nchw", "nhwc", "chw")
 FITS = ("centre", "top-left", "stretch")
 DTYPES = ("float32", "float16", "uint8", "int8")
 MAX_SIDE = 8192
@@ -27,8 +27,9 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Input(Section, frozen=True):
     """`(pixel - mean) / std` per channel in `colour` order; `letterbox` (in RGB) fills what is left.
 
-    `fit`: `centre` or `top-left` with proportions kept, or `stretch`. `layout`: `nchw` or `nhwc`. `dtype`: what the
-    graph takes; whole numbers are rounded. `sizes`: a second input [1,2] of width and height, if the graph has one.
+    `fit`: `centre` or `top-left` with proportions kept, or `stretch`. `layout`: `nchw`, `nhwc`, or `chw` without a
+    batch. `dtype`: what the graph takes; whole numbers are rounded. `sizes`: a second input [1,2] of width and
+    height, if the graph has one.
     """
 
     tensor: str
@@ -139,11 +140,12 @@ def load_card(folder: Path) -> ModelCard:
         ) from error
     except msgspec.DecodeError as error:
         raise UserError(f"{path}: {error}") from error
-    _check(path, card)
+    check_card(str(path), card)
     return card
 
 
-def _check(path: Path, card: ModelCard) -> None:
+def check_card(path: str, card: ModelCard) -> None:
+    """Raises UserError, beginning with `path`, for values that do not fit each other."""
     if set(card.thresholds) != set(card.classes):
         raise UserError(f"{path}: thresholds name {sorted(card.thresholds)}, classes are {sorted(card.classes)}")
     for key, value, known in _choices(card):

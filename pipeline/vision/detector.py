@@ -113,6 +113,8 @@ class OnnxDetector:
             tensor = np.clip(np.rint(tensor), bounds.min, bounds.max)
         if self.card.input.layout == "nhwc":
             tensor = np.ascontiguousarray(tensor.transpose(0, 2, 3, 1))
+        elif self.card.input.layout == "chw":
+            tensor = tensor[0]
         return {self.card.input.tensor: tensor.astype(self._dtype, copy=False), **self._sizes}
 
     def tensor(self, image: Picture, box: Letterbox) -> Float32s:

@@ -1,7 +1,7 @@
 """Families whose graph has chosen its boxes already: one row, one score and one class a box.
 
 yolov10           [b,n,6] x1, y1, x2, y2, score, class in pixels, filled up with rows of score 0; also an
-                  Ultralytics export with `nms=True` (ultralytics/ultralytics, engine/exporter.py, `end2end` in its metadata)
+                  Ultralytics export with `nms=True` (ultralytics, engine/exporter.py; `end2end` in its metadata)
 yolo-nas-flat     [n,7] picture, x1, y1, x2, y2, score, class (super-gradients, models_export.md, "flat format")
 yolov7-end2end    [n,7] picture, x1, y1, x2, y2, class, score: the last two the other way round
                   (WongKinYiu/yolov7 issues 425 and 1419)
