@@ -1,4 +1,4 @@
-"""One fire is one alarm, however many cameras and rules see it. Pure: signals in, signals that name their alarm out.
+"""One fire is one alarm, however many cameras and rules see it. Pure: signals in, signals with their alarm out.
 
     signal of a camera with a pose ─► bearing ─► is a fire that goes on seen in that line? ─► joins it
                                                  └─ no ─► a fire of its own
@@ -25,12 +25,11 @@ from typing import Any
 
 import msgspec
 
+from pipeline.alarms.fire import Fire, Member, lines, told, why
 from pipeline.message import SECOND, Change, Signal
-from pipeline.rules.area import Area
 from pipeline.rules.bearing import LIMITS, Bearing, Limits, Place, Unplaced, locate, same_mast, sight, turn
 from pipeline.rules.cameras import Camera, Pose, load_cameras
 from pipeline.settings import Settings
-from pipeline.wire import rfc3339
 
 FAMILIES = {"smoke": "fire", "fire": "fire"}
 """Labels that mean one thing; any other label is its own family."""
@@ -41,37 +40,6 @@ KEPT = 86_400 * SECOND
 """Event time for which a fire that has ended is remembered, so that a second delivery is recognised."""
 LARGEST, MEMBERS = 2000, 200
 """Fires in the state, and episodes of one fire; beyond them the oldest are forgotten."""
-
-
-class Member(msgspec.Struct):
-    """One episode of one rule and camera. `bearing` is of its newest signal."""
-
-    alarm: str
-    rule: str
-    camera: str
-    label: str
-    start: int
-    began: int
-    bearing: Bearing
-    frame: str = ""
-    ended: int | None = None
-
-
-class Fire(msgspec.Struct):
-    """`members` in the order in which they joined; the first has given the alarm its id."""
-
-    members: list[Member]
-    place: Place | None = None
-    unplaced: str = ""
-    revision: int = 0
-
-    @property
-    def id(self) -> str:
-        return self.members[0].alarm
-
-    @property
-    def going_on(self) -> int:
-        return sum(member.ended is None for member in self.members)
 
 
 class State(msgspec.Struct):
@@ -97,42 +65,39 @@ class Merge:
     def step(self, state: State, signal: Signal) -> tuple[State, Signal]:
         """The signal as it goes into the alarm book."""
         pose = self._poses.get(signal.subject)
-        evidence = signal.evidence
-        if pose is None or "box" not in evidence or "size" not in evidence:
-            return state, signal
-        width, height = evidence["size"]
-        x1, y1, x2, y2 = evidence["box"]
-        bearing = sight(pose, (width, height), (x1, y1, x2, y2), camera=signal.subject)
-        signal = msgspec.structs.replace(signal, evidence=evidence | _said(pose, bearing))
-        state.newest = max(state.newest, signal.at)
+        bearing = None
+        if pose is not None and "box" in signal.evidence and "size" in signal.evidence:
+            bearing = sight(pose, signal.evidence["size"], signal.evidence["box"], camera=signal.subject)
+            signal = msgspec.structs.replace(signal, evidence=signal.evidence | _said(pose, bearing))
         fire = self._fire(state, signal, bearing)
         return (state, signal) if fire is None else (state, self._annotated(fire, signal))
 
     # -------------------------------------------------------------- which fire
 
-    def _fire(self, state: State, signal: Signal, bearing: Bearing) -> Fire | None:
-        """The fire the signal is about, brought up to date. None: its beginning has never been seen."""
-        key = signal.episode
-        if key in state.of:
-            fire = state.fires[state.of[key]]
-            self._follow(fire, next(m for m in fire.members if m.alarm == key), signal, bearing)
+    def _fire(self, state: State, signal: Signal, bearing: Bearing | None) -> Fire | None:
+        """The fire the signal is about, brought up to date; None if it is about none that is known."""
+        if signal.episode in state.of:
+            fire = state.fires[state.of[signal.episode]]
+            self._follow(fire, signal, bearing)
             return fire
-        if signal.change is not Change.BEGAN:
+        if bearing is None or signal.change is not Change.BEGAN:
             return None
+        state.newest = max(state.newest, signal.at)
         found = self._candidates(state, signal, bearing)
         fire = found[0] if found else Fire([])
         fire.members.append(_member(signal, bearing))
-        state.fires[fire.id], state.of[key] = fire, fire.id
+        state.fires[fire.id], state.of[signal.episode] = fire, fire.id
         _trim(state, fire)
         self._place(fire)
         _forget(state)
         return fire
 
-    def _follow(self, fire: Fire, member: Member, signal: Signal, bearing: Bearing) -> None:
-        """A later word of a member."""
+    def _follow(self, fire: Fire, signal: Signal, bearing: Bearing | None) -> None:
+        """A later word of a member. Its end counts even if its camera has lost its pose meanwhile."""
+        member = next(m for m in fire.members if m.alarm == signal.episode)
         if signal.change is Change.ENDED:
             member.ended = max(signal.at, member.ended or signal.at)
-        elif signal.change is Change.STILL and member.ended is None:
+        elif signal.change is Change.STILL and member.ended is None and bearing is not None:
             member.bearing = bearing
             member.frame = signal.evidence.get("frame", member.frame)
             self._place(fire)
@@ -161,12 +126,12 @@ class Merge:
             return False
         if len(here) == len(fire.members):
             return True
-        return isinstance(locate([*_lines(fire), bearing], self._limits), Place)
+        return isinstance(locate([*lines(fire), bearing], self._limits), Place)
 
     # -------------------------------------------------------------- what it comes to
 
     def _place(self, fire: Fire) -> None:
-        found = locate(_lines(fire), self._limits)
+        found = locate(lines(fire), self._limits)
         fire.place = found if isinstance(found, Place) else None
         fire.unplaced = found.detail if isinstance(found, Unplaced) else ""
         fire.revision += 1
@@ -175,7 +140,7 @@ class Merge:
         joins = fire.id if fire.id != signal.episode else ""
         reason = signal.reason
         if joins and signal.change is Change.BEGAN:
-            reason = f"{reason}; {_why(fire)}"
+            reason = f"{reason}; {why(fire)}"
         elif signal.change is Change.ENDED and fire.going_on:
             others = sorted({m.camera for m in fire.members if m.ended is None})
             reason = f"{reason}; {', '.join(others)} still {'sees' if len(others) == 1 else 'see'} it"
@@ -188,31 +153,6 @@ def open_merge(settings: Settings) -> Merge:
     table = settings.cameras
     limits = Limits(table.range_m, table.least_baseline_m, table.least_crossing)
     return Merge(load_cameras(Path(table.file)), limits=limits, within=round(table.join_s * SECOND))
-
-
-def told(fire: Fire, limits: Limits) -> dict[str, Any]:
-    """A fire as it stands in evidence: of each rule and camera its newest episode."""
-    newest = {(member.camera, member.rule): member for member in fire.members}
-    found: dict[str, Any] = {
-        "revision": fire.revision,
-        "going_on": fire.going_on,
-        "range_m": limits.range_m,
-        "members": [msgspec.to_builtins(member) for member in newest.values()],
-    }
-    if fire.place is not None:
-        return found | {"place": msgspec.to_builtins(fire.place)}
-    return found | {"unplaced": fire.unplaced}
-
-
-def area_of(evidence: Mapping[str, Any]) -> Area | None:
-    """Where the fire of an alarm may be; None for an alarm that has no bearing."""
-    fire = evidence.get("fire")
-    if not fire:
-        return None
-    members = msgspec.convert(fire["members"], list[Member])
-    place = msgspec.convert(fire["place"], Place) if "place" in fire else None
-    going_on = [m.bearing for m in members if m.ended is None] or [m.bearing for m in members]
-    return Area(place, tuple(going_on), fire["range_m"])
 
 
 def _said(pose: Pose, bearing: Bearing) -> dict[str, Any]:
@@ -239,31 +179,8 @@ def _member(signal: Signal, bearing: Bearing) -> Member:
     )
 
 
-def _why(fire: Fire) -> str:
-    """Why the newest member is the same fire."""
-    newest, first = fire.members[-1], fire.members[0]
-    begun = f"the fire that {first.camera} has seen since {rfc3339(first.began // SECOND * SECOND)}"
-    if fire.place is None:
-        return f"{begun}: from one mast, {newest.bearing.azimuth:.1f} and {first.bearing.azimuth:.1f} degrees"
-    place = fire.place
-    return (
-        f"{begun}: the lines meet at {place.lat:.5f}, {place.lon:.5f}, known to "
-        f"{place.major_m:.0f} m by {place.minor_m:.0f} m (95 %)"
-    )
-
-
 def _family(label: str) -> str:
     return FAMILIES.get(label, label)
-
-
-def _lines(fire: Fire) -> list[Bearing]:
-    """The best line of each camera: two of one camera would share the error of its azimuth."""
-    best: dict[str, Bearing] = {}
-    for member in fire.members:
-        known = best.get(member.camera)
-        if known is None or member.bearing.error < known.error:
-            best[member.camera] = member.bearing
-    return list(best.values())
 
 
 def _beside(member: Member, camera: str, bearing: Bearing) -> bool:

@@ -120,7 +120,7 @@ class UnitList(BaseModel):
     units: list[UnitOut]
 
 
-TIMES = frozenset({"at", "first", "last", "start", "ended", "received"})
+TIMES = frozenset({"at", "began", "first", "last", "start", "ended", "received"})
 """Keys of evidence that hold a time, at any depth."""
 
 

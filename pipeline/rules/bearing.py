@@ -21,7 +21,6 @@ import msgspec
 import numpy as np
 
 from pipeline.message import Floats
-from pipeline.rules.boxes import Box
 from pipeline.rules.cameras import Pose
 from pipeline.rules.ellipsoid import degree, ecef, metres
 from pipeline.rules.fit import fit
@@ -87,7 +86,7 @@ class Unplaced(msgspec.Struct, frozen=True):
 # ---------------------------------------------------------------- one camera
 
 
-def sight(pose: Pose, size: tuple[int, int], box: Box, *, camera: str = "") -> Bearing:
+def sight(pose: Pose, size: Sequence[int], box: Sequence[float], *, camera: str = "") -> Bearing:
     """Where the foot of a box lies. What burns may stand anywhere across it: its width is part of the error."""
     x1, _y1, x2, y2 = box
     azimuth, elevation = look(pose, size, (x1 + x2) / 2, y2)
@@ -97,7 +96,7 @@ def sight(pose: Pose, size: tuple[int, int], box: Box, *, camera: str = "") -> B
     return Bearing(pose.lat, pose.lon, pose.mast or camera, azimuth, error, elevation, width)
 
 
-def look(pose: Pose, size: tuple[int, int], x: float, y: float) -> tuple[float, float]:
+def look(pose: Pose, size: Sequence[int], x: float, y: float) -> tuple[float, float]:
     """(azimuth, elevation) in degrees of the pixel at `x`, `y` of a picture of `size` (width, height)."""
     width, height = size
     focal = width / 2 / math.tan(math.radians(pose.fov) / 2)

@@ -200,6 +200,40 @@ def test_evidence_keeps_the_first_the_best_and_the_last_frame(book: AlarmBook) -
     assert (alarm.evidence["frame"], alarm.evidence["score"]) == ("key0", 0.6)
 
 
+def fire(revision: int, going_on: int) -> dict[str, Any]:
+    return {"fire": {"revision": revision, "going_on": going_on, "members": []}}
+
+
+def test_a_signal_that_joins_an_alarm_is_part_of_it_until_the_last_has_ended(book: AlarmBook) -> None:
+    first = signal(evidence=fire(1, 1))
+    others: dict[str, Any] = {"subject": "bus-2", "joins": first.alarm}
+    book.apply([first, signal(at=T0 + 1, start=T0 + 1, evidence=fire(2, 2), severity="critical", **others)])
+    book.apply([signal(Change.ENDED, at=T0 + 2, evidence=fire(3, 1))])
+    (alarm,) = book.alarms()
+    assert (alarm.id, alarm.state, alarm.severity) == (first.alarm, "raised", "critical")
+    book.apply([signal(Change.ENDED, at=T0 + 3, start=T0 + 1, evidence=fire(4, 0), **others)])
+    (alarm,) = book.alarms()
+    assert (alarm.state, alarm.ended_at, alarm.evidence["fire"]["revision"]) == ("cleared", T0 + 3, 4)
+    told = [event.change for event in book.history(first.alarm)]
+    assert told == ["raised", "escalated", "joined", "left", "cleared"]
+
+
+def test_what_joins_an_alarm_that_was_put_away_or_is_not_there_stands_for_itself(book: AlarmBook) -> None:
+    first = raised(book)
+    book.act(first, "acknowledge", by="olga")
+    book.act(first, "resolve", by="olga")
+    second = signal(subject="bus-2", joins=first, evidence=fire(2, 2))
+    third = signal(subject="bus-3", joins="0" * 16, evidence=fire(2, 2))
+    end = signal(Change.ENDED, subject="bus-2", at=T0 + 5, joins=first, evidence=fire(3, 1))
+    book.apply([second, third])
+    book.apply([end])
+    assert {a.id: a.state for a in book.alarms()} == {
+        first: "resolved",
+        second.episode: "cleared",
+        third.episode: "raised",
+    }
+
+
 def test_a_thousand_signals_at_once(book: AlarmBook) -> None:
     signals = [signal(start=T0 + i) for i in range(1200)]
     assert [e.number for e in book.apply(signals)] == list(range(1, 1201))
