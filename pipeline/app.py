@@ -27,6 +27,7 @@ from pipeline.engine import Engine, die, guarded
 from pipeline.log import Log
 from pipeline.pulse import beating
 from pipeline.retry import Patience
+from pipeline.rules.cameras import load_cameras
 from pipeline.rules.config import RuleSet
 from pipeline.rules.config import load as load_rules
 from pipeline.settings import Settings
@@ -72,7 +73,7 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
     book = open_book(settings)
     stage = VisionStage(
         detector,
-        rule_file(settings).sightings(detector.thresholds),
+        rule_file(settings).sightings(detector.thresholds, load_cameras(Path(settings.cameras.file))),
         Sinks(open_store(settings, book.refuse), open_blobs(settings), book),
         decode=decode,
         batch=settings.vision.batch_frames,

@@ -19,6 +19,7 @@ import msgspec
 from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
 from pipeline.rules import geofence, sighting, silence, speed
+from pipeline.rules.cameras import Cameras
 from pipeline.rules.fences import Fence, datum_doubt, load_fences
 from pipeline.rules.firm import Edge
 from pipeline.rules.fleet import Fleet
@@ -36,6 +37,7 @@ from pipeline.rules.spec import (
     severity,
 )
 from pipeline.rules.tables import Finding, RulesError, near, read_tables
+from pipeline.rules.views import Views
 
 HOLD = 0.6
 """Part of the open score at which a detection still holds an episode, where the rule names none."""
@@ -77,13 +79,16 @@ class RuleSet:
             for spec in self._of(DeviceSilenceSpec)
         ]
 
-    def sightings(self, thresholds: Mapping[str, float]) -> list[tuple[Any, type[Any]]]:
+    def sightings(
+        self, thresholds: Mapping[str, float], cameras: Cameras | None = None
+    ) -> list[tuple[Any, type[Any]]]:
         """Rules over `ScoredFrame`, each with the type of its state. `thresholds` are the model card's, by label.
 
-        Raises UserError for a label that the model does not know.
+        `cameras` have masks and scores of their own. Raises UserError for a label that the model does not know.
         """
+        views = Views(cameras)
         return [
-            (sighting.Sighting(self._head(spec), self._confirmation(spec, thresholds)), sighting.State)
+            (sighting.Sighting(self._head(spec), self._confirmation(spec, thresholds), views), sighting.State)
             for spec in self._of(SightingSpec)
         ]
 
@@ -129,6 +134,10 @@ class RuleSet:
             close=_micros(spec.close_s),
             close_frames=spec.close_frames,
             max_gap=_micros(spec.max_gap_s),
+            still=spec.still_change,
+            lively=spec.lively_change,
+            lively_persist=spec.lively_persist,
+            cooldown=_micros(spec.cooldown_s),
         )
 
 

@@ -120,8 +120,14 @@ class SightingSpec(Common, frozen=True, kw_only=True):
     close_s: NotNegative = 30.0
     close_frames: AtLeastOne = 3
     max_gap_s: Positive = 600.0
+    still_change: NotNegative = 0.1
+    lively_change: NotNegative = 0.3
+    lively_persist: Share = 0.7
+    cooldown_s: NotNegative = 0.0
 
     def trouble(self) -> Trouble | None:
+        if self.still_change > self.lively_change:
+            return "still_change", "is above lively_change", "make it smaller; 0 switches it off"
         if self.open_score is not None and self.hold_score is not None and self.hold_score > self.open_score:
             return "hold_score", "is above open_score", "make it at most open_score"
         return None
