@@ -266,14 +266,14 @@ class Look(msgspec.Struct, frozen=True):
 
     `thumb` is the grey picture as 64 x 36 bytes, `grain` single pixels of it as 32 x 18 bytes, `detail` how much
     structure each of 16 x 9 blocks has, in eighths of a grey level; all row by row. `mark` is the same for the same
-    bytes. `sharpness` is fine detail as a percentage of coarse structure, 0 where there is too little to tell.
+    bytes. `sharpness` is how much fine detail the coarse structure has, in per cent; None where there is too little.
     """
 
     mean: float
     contrast: float
     dark: float
     bright: float
-    sharpness: float
+    sharpness: float | None
     thumb: bytes
     grain: bytes
     detail: bytes
