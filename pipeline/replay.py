@@ -22,6 +22,7 @@ from pipeline.alarms import episode
 from pipeline.alarms.merge import Merge
 from pipeline.message import SECOND, Alarm, Fix, PositionBatch, Refusal, ScoredFrame, Signal, Source, codes
 from pipeline.ports import Detector, UserError
+from pipeline.rules.cameras import Cameras
 from pipeline.rules.config import RuleSet
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import in_order
@@ -88,10 +89,12 @@ def replay_batch(
     return in_order(signals)
 
 
-def replay_frames(frames: Iterable[ScoredFrame], rules: RuleSet, thresholds: dict[str, float]) -> list[Signal]:
+def replay_frames(
+    frames: Iterable[ScoredFrame], rules: RuleSet, thresholds: dict[str, float], cameras: Cameras | None = None
+) -> list[Signal]:
     """The signals of scored frames, in order of event time. `thresholds` are the model card's."""
     signals: list[Signal] = []
-    sightings = [rule for rule, _kind in rules.sightings(thresholds)]
+    sightings = [rule for rule, _kind in rules.sightings(thresholds, cameras)]
     states = [rule.initial() for rule in sightings]
     for frame in frames:
         for i, rule in enumerate(sightings):
@@ -167,8 +170,10 @@ def scored_frames(
     `every_s` leaves out frames that come sooner after the one before, in event time; `pace` is above 1 for time
     lapse. The file's name is the camera's name. Raises UserError for a file that cannot be opened as video.
     """
+    from pipeline.vision.motion import Patch, look
+
     camera = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-_")[:63] or "video"
-    due = 0.0
+    due, patches = 0.0, list[Patch]()
     for shown, picture in _pictures(video):
         done(1)
         seconds = shown * pace
@@ -178,7 +183,8 @@ def scored_frames(
         (found,) = detector.detect([picture])
         at = start + round(seconds * SECOND)
         height, width = picture.shape[:2]
-        yield ScoredFrame(camera, at, at, width, height, detector.model, list(found))
+        moving, patches = look(picture, list(found), patches, at=at)
+        yield ScoredFrame(camera, at, at, width, height, detector.model, list(found), changes=moving)
 
 
 def frame_count(video: Path) -> int:

@@ -19,6 +19,7 @@ from pipeline.cli.common import settings_options
 from pipeline.message import SECOND, PositionBatch, Signal
 from pipeline.ports import UserError
 from pipeline.replay import AlarmChange, Outcome, changes, frame_count, replay_batch, replay_frames, scored_frames
+from pipeline.rules.cameras import load_cameras
 from pipeline.rules.config import RuleSet, load
 from pipeline.rules.fleet import Fleet, load_fleet
 from pipeline.rules.head import in_order
@@ -120,13 +121,13 @@ def over_videos(
 
     model = chosen.model or Path(settings.vision.model)
     detector = OnnxDetector.load(model, threads=settings.vision.threads)
-    start = _start(chosen.start, begins)
+    cameras, start = load_cameras(Path(settings.cameras.file)), _start(chosen.start, begins)
     signals: list[Signal] = []
     for file in files:
         with bar(frame_count(file), file.name) as shown:
             done = shown.update if shown else _nothing
             frames = scored_frames(file, detector, start=start, every_s=chosen.every, done=done)
-            signals += replay_frames(frames, rules, detector.thresholds)
+            signals += replay_frames(frames, rules, detector.thresholds, cameras)
     return signals
 
 
