@@ -1,7 +1,9 @@
 """rules.toml → rules. `load` checks everything and names line, rule, key, reason and fix of each mistake.
 
-rules.toml ─► tables (spec.KINDS) ─► RuleSet ─► telemetry(fleet)   over Moves
-              fences (GeoJSON)                  devices()          over DeviceRecord
+rules.toml ─► tables (kinds.KINDS) ─► RuleSet ─► telemetry(fleet)  over Moves
+              fences (GeoJSON)                  company(fleet)     over Moves, of all partitions
+                                                readings()         over Moves, of sensor readings
+                                                devices()          over DeviceRecord
                                                 sightings(scores)  over ScoredFrame
 """
 
@@ -18,7 +20,7 @@ import msgspec
 
 from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
-from pipeline.rules import geofence, sighting, silence, speed
+from pipeline.rules import company, geofence, kinds, sighting, silence, speed
 from pipeline.rules.cameras import Cameras
 from pipeline.rules.fences import Fence, datum_doubt, load_fences
 from pipeline.rules.firm import Edge
@@ -70,7 +72,19 @@ class RuleSet:
         for quiet in self._of(SilenceSpec):
             rule = silence.UnitSilence(self._head(quiet, fleet), _micros(quiet.limit_s))
             rules.append((rule, silence.UnitState))
+        for other in self.specs:
+            if build := kinds.MOVES.get(type(other)):
+                rules.append(build(other, self._head(other, fleet), self.fences.get(other.name, ())))
         return rules
+
+    def company(self, fleet: Fleet | None = None) -> list[tuple[company.Company, type[company.State]]]:
+        """Rules over `Moves` of units that live in several partitions, each with the type of its state."""
+        return [company.build(spec, self._head(spec, fleet), fleet) for spec in self._of(company.Spec)]
+
+    def readings(self) -> list[tuple[Any, type[Any]]]:
+        """Rules over `Moves` of readings, each with the type of its state."""
+        builds = [(kinds.READINGS.get(type(spec)), spec) for spec in self.specs]
+        return [build(spec, self._head(spec)) for build, spec in builds if build]
 
     def devices(self) -> list[tuple[Any, type[Any]]]:
         """Rules over `DeviceRecord`, each with the type of its state."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.rules import harsh, hours, limit, longstop, missing, rate, route, spec
+from pipeline.rules import company, harsh, hours, limit, longstop, missing, rate, route, spec
 from pipeline.rules.fences import Fence
 from pipeline.rules.head import Head
 from pipeline.rules.spec import Common
@@ -19,6 +19,7 @@ KINDS: dict[str, type[Common]] = {
     "route": route.Spec,
     "harsh": harsh.Spec,
     "trip_hours": hours.Spec,
+    "company": company.Spec,
     "reading_limit": limit.Spec,
     "reading_rate": rate.Spec,
     "reading_missing": missing.Spec,

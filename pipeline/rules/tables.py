@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.ports import UserError
-from pipeline.rules.spec import KINDS, Common
+from pipeline.rules.kinds import KINDS
+from pipeline.rules.spec import Common
 
 
 class Finding(msgspec.Struct, frozen=True):
