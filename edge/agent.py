@@ -10,9 +10,7 @@ that a supervisor starts it again; the spool goes on where it stood.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import importlib.metadata
 import json
 import logging
 import os
@@ -28,6 +26,7 @@ from edge.publish import Publisher
 from edge.settings import Settings
 from edge.sources import make_source
 from edge.spool import Spool
+from edge.version import version
 
 log = logging.getLogger(__name__)
 STATUS_EVERY_S = 0.5
@@ -72,7 +71,7 @@ class Agent:
             self.stop.set()
             self._thread.join(2)
             self._publisher.stop(finished=self._finished())
-            self._write_status("ended")
+            self._write_status("finished" if self._finished() else "ended")
             self._spool.close()
             self._lock.close()
         if isinstance(self._failure, SetupError):
@@ -164,11 +163,3 @@ def is_running(data: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def version() -> str:
-    """The installed version, for the status message."""
-    for package in ("vedette-edge", "vedette"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(package)
-    return ""

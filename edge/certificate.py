@@ -46,11 +46,17 @@ class Facts:
 def read(path: Path) -> Facts:
     """The first certificate of a PEM file. SetupError naming the file when it cannot be read."""
     try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise SetupError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse(pem: bytes, where: str) -> Facts:
+    """The same of what is in hand; `where` is named in the error."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
     except ValueError:
-        raise SetupError(f"{path}: is no certificate in PEM: install the bundle again") from None
+        raise SetupError(f"{where}: is no certificate in PEM: install the bundle again") from None
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     starts, ends = _micros(certificate.not_valid_before_utc), _micros(certificate.not_valid_after_utc)
     return Facts(str(names[0].value) if names else "", starts, ends, _is_authority(certificate))

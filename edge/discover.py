@@ -117,11 +117,12 @@ def _scope(scopes: list[str], kind: str) -> str:
 def video_devices(root: Path = Path("/")) -> list[tuple[str, str]]:
     """(/dev/videoN, name) of the V4L2 devices that the kernel knows."""
     found = (root / "sys/class/video4linux").glob("video*")
-    rows = [(f"/dev/{entry.name}", _line(entry / "name")) for entry in found]
+    rows = [(f"/dev/{entry.name}", line_of(entry / "name")) for entry in found]
     return sorted(rows, key=lambda row: int(row[0].removeprefix("/dev/video") or 0))
 
 
-def _line(path: Path) -> str:
+def line_of(path: Path) -> str:
+    """A one-line file of /sys; empty when it cannot be read."""
     try:
         return path.read_text("utf-8", "replace").strip()
     except OSError:

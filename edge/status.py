@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.agent import SPOOL, STATUS, is_running
+from edge.certificate import REFUSED
 from edge.errors import SetupError
 from pipeline import wire
 from pipeline.message import SECOND
+
+STALE_S = 10.0
+"""The agent writes its status twice a second."""
 
 
 def read(data: Path) -> dict[str, Any]:
@@ -32,8 +36,19 @@ def read(data: Path) -> dict[str, Any]:
     oldest = row["oldest"]
     row["oldest_age_s"] = None if oldest is None else round(time.time() - oldest / SECOND, 1)
     row["oldest"] = None if oldest is None else wire.rfc3339(oldest)
+    row["age_s"] = max(round(time.time() - row["written"] / SECOND, 1), 0.0)
     row["written"] = wire.rfc3339(row["written"])
+    row["verdict"] = verdict(row)
     return row
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """`ok`, `finished`, or why a person should look: `down`, `stale`, `refused` (certificate, login)."""
+    if not row["running"]:
+        return "finished" if row.get("state") == "finished" else "down"
+    if row["age_s"] > STALE_S:
+        return "stale"
+    return "refused" if REFUSED in row["detail"] else "ok"
 
 
 def _spool(path: Path) -> dict[str, Any]:
@@ -63,7 +78,9 @@ def sentence(row: dict[str, Any]) -> str:
 
 def _how(row: dict[str, Any]) -> str:
     if not row["running"]:
-        return f" (not running since {row['written']})"
+        return f" (not running since {row['written']}{': finished' if row['verdict'] == 'finished' else ''})"
+    if row["verdict"] == "stale":
+        return f" (running, but says nothing since {row['written']}: it hangs, or the disk takes no more)"
     if not row["connected"]:
         return f" (running, not connected: {row['detail'] or 'no reason known'})"
     return f" ({row['detail']})" if row["detail"] else ""
