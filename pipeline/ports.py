@@ -25,6 +25,7 @@ from pipeline.message import (
     AlarmEvent,
     Detections,
     Floats,
+    HeldBack,
     Ints,
     PositionBatch,
     ReadingRecord,
@@ -193,6 +194,18 @@ class AlarmBook(Protocol):
     def forget_signals(self, before: int) -> int:
         """Forget which signals were folded in before a time (the adapter's clock), so that the list does not
         grow for ever; returns how many. Alarms stay. Only for times from which nothing can be delivered again."""
+        ...
+
+    def hold_back(self, held: Sequence[HeldBack]) -> None:
+        """Record what rules made no alarm of; told again (by `HeldBack.id`) it is kept with the later `last`."""
+        ...
+
+    def held_back(self, camera: str, start: int, end: int, *, limit: int = 1000) -> list[HeldBack]:
+        """What was held back of a camera and seen at any time from `start` to `end`; the latest `last` first."""
+        ...
+
+    def forget_held_back(self, before: int) -> int:
+        """Delete what was recorded before a time (retention), and the oldest over a number; returns how many."""
         ...
 
     def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from pipeline.message import (
     Alarm,
     AlarmEvent,
     Floats,
+    HeldBack,
     Ints,
     PositionBatch,
     ReadingRecord,
@@ -98,6 +99,7 @@ class MemoryBook:
         self.seen: dict[str, int] = {}
         self.log: list[dict[str, Any]] = []
         self.refused: dict[str, Refusal] = {}
+        self.held: dict[str, tuple[HeldBack, int]] = {}
         self.refused_at: dict[str, int] = {}
         self.refused_rows: Counter[str] = Counter()
         self.board: dict[str, dict[str, Any]] = {}
@@ -185,6 +187,22 @@ class MemoryBook:
         old = [key for key, at in self.seen.items() if at < before]
         for key in old:
             del self.seen[key]
+        return len(old)
+
+    def hold_back(self, held: Sequence[HeldBack]) -> None:
+        for one in held:
+            known = self.held.get(one.id)
+            if known is None or known[0].last <= one.last:
+                self.held[one.id] = one, self._clock()
+
+    def held_back(self, camera: str, start: int, end: int, *, limit: int = 1000) -> list[HeldBack]:
+        found = [h for h, _at in self.held.values() if h.camera == camera and h.first <= end and h.last >= start]
+        return sorted(found, key=lambda h: -h.last)[:limit]
+
+    def forget_held_back(self, before: int) -> int:
+        old = [key for key, (_held, at) in self.held.items() if at < before]
+        for key in old:
+            del self.held[key]
         return len(old)
 
     def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:

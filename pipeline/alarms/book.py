@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, select, update
 
-from pipeline.alarms import ledger, rows, schema
+from pipeline.alarms import heldback, ledger, rows, schema
 from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, settle
 from pipeline.database import Database
-from pipeline.message import Alarm, AlarmEvent, Refusal, Signal
+from pipeline.message import Alarm, AlarmEvent, HeldBack, Refusal, Signal
 from pipeline.ports import UserError
 from pipeline.settings import Settings
 
@@ -152,6 +152,19 @@ class SqlAlarmBook:
     def forget_signals(self, before: int) -> int:
         with self._db.writing() as db:
             return ledger.forget(db, schema.signal_seen, before)
+
+    def hold_back(self, held: Sequence[HeldBack]) -> None:
+        if held:
+            with self._turn() as (db, _):
+                heldback.record(db, held, self._clock())
+
+    def held_back(self, camera: str, start: int, end: int, *, limit: int = 1000) -> list[HeldBack]:
+        with self._db.reading() as db:
+            return heldback.during(db, camera, start, end, limit)
+
+    def forget_held_back(self, before: int) -> int:
+        with self._db.writing() as db:
+            return heldback.forget(db, before)
 
     def report_devices(self, devices: Sequence[dict[str, Any]]) -> None:
         if devices:

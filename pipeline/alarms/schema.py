@@ -8,6 +8,7 @@ from sqlalchemy import (
     DDL,
     BigInteger,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -106,6 +107,27 @@ refusal_count = Table(
     Column("count", BigInteger, nullable=False),
 )
 """Refused since the beginning, by reason; the rows themselves are kept up to a number and an age."""
+
+held_back = Table(
+    "held_back",
+    METADATA,
+    Column("id", String(16), primary_key=True),
+    Column("camera", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("first", Micros, nullable=False),
+    Column("last", Micros, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("box", Text, nullable=False),
+    Column("best", Float(53), nullable=False),
+    Column("needed", Float(53), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("recorded", Micros, nullable=False),
+)
+"""What a rule saw and made no alarm of. Tables are made where they are missing: no new version."""
+Index("held_back_by_camera", held_back.c.camera, held_back.c.last)
+Index("held_back_by_age", held_back.c.recorded)
 
 device = Table("device", METADATA, Column("device", Text, primary_key=True), Column("row", Text, nullable=False))
 

@@ -96,8 +96,8 @@ def address(settings: Settings) -> str:
 def opened(settings: Settings) -> Iterator[Desk]:
     """The desk over the adapters that the settings name."""
     store, book, pulse = open_store(settings), open_book(settings), open_state(settings)
-    fleet = load_fleet(Path(settings.fleet.file)).units
-    desk = Desk(settings, store, book, pulse, open_blobs(settings), fleet)
+    fleet = load_fleet(Path(settings.fleet.file))
+    desk = Desk(settings, store, book, pulse, open_blobs(settings), fleet.units, kinds=fleet.groups)
     try:
         yield desk
     finally:
@@ -178,6 +178,7 @@ def forget(settings: Settings, now: int | None = None) -> None:
         for what, days, forgotten in (
             ("refusals", kept.tracks_days, book.forget_refusals),
             ("signals", kept.evidence_days, book.forget_signals),
+            ("what was held back", kept.evidence_days, book.forget_held_back),
             ("evidence", kept.evidence_days, open_blobs(settings).forget),
             ("tracks", kept.tracks_days, store.forget),
         ):

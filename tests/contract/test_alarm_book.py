@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.alarms import schema
 from pipeline.alarms.book import SqlAlarmBook
 from pipeline.database import Database
-from pipeline.message import Change, Refusal, Signal
+from pipeline.message import Change, HeldBack, Refusal, Signal
 from pipeline.ports import AlarmBook, UserError
 from tests.contract.sql import address
 from tests.doubles import MemoryBook
@@ -296,6 +296,34 @@ def test_signals_are_forgotten_and_their_alarms_stay_as_they_are(book: AlarmBook
     assert book.forget_signals(NOW + 1) == 1
     assert [a.state for a in book.alarms()] == ["acknowledged"]
     assert book.apply([signal()]) == [], "an alarm that is there is not raised again"
+
+
+def held(first: int = T0, last: int = T0 + 9, **other: Any) -> HeldBack:
+    plain = HeldBack(first, last, (1.0, 2.0, 30.5, 40.0), 0.31, "score", "best score 0.31, 0.40 needed")
+    named = {"rule": "fire", "label": "fire", "camera": "tower", "place": "5% across, 9% down", "needed": 0.4}
+    return msgspec.structs.replace(plain, **{**named, **other})
+
+
+def test_what_was_held_back_is_found_by_camera_and_time(book: AlarmBook) -> None:
+    early, late, other = held(), held(T0 + 20, T0 + 30, reason="mask"), held(camera="yard")
+    book.hold_back([early, late, other])
+    assert book.held_back("tower", T0 + 9, T0 + 20) == [late, early]
+    assert book.held_back("tower", T0 + 10, T0 + 19) == []
+    assert book.held_back("tower", T0 - 5, T0 + 100, limit=1) == [late]
+    assert book.held_back("yard", T0, T0) == [other]
+
+
+def test_what_goes_on_being_held_back_is_one_entry_that_never_goes_back(book: AlarmBook) -> None:
+    longer = held(last=T0 + 60, reason="constant", best=0.6)
+    for told in ([held()], [longer], [held(), longer], [held()]):
+        book.hold_back(told)
+    assert book.held_back("tower", T0, T0 + 60) == [longer]
+
+
+def test_what_was_held_back_is_forgotten_by_when_it_was_recorded(book: AlarmBook) -> None:
+    book.hold_back([held(), held(T0 + 20)])
+    assert (book.forget_held_back(NOW), len(book.held_back("tower", T0, T0 + 99))) == (0, 2)
+    assert (book.forget_held_back(NOW + 1), book.held_back("tower", T0, T0 + 99)) == (2, [])
 
 
 def test_the_device_board_keeps_what_a_report_leaves_out(book: AlarmBook) -> None:
