@@ -64,7 +64,7 @@ def telemetry_stages(settings: Settings) -> list[AnyStage]:
 def vision_stages(settings: Settings) -> list[AnyStage]:
     """frames: decode → detect → store → sighting."""
     from pipeline.vision.detector import OnnxDetector
-    from pipeline.vision.picture import decode
+    from pipeline.vision.picture import decode_for
     from pipeline.vision.stage import Sinks, VisionStage
 
     detector = OnnxDetector.load(
@@ -75,7 +75,7 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
         detector,
         rule_file(settings).sightings(detector.thresholds, load_cameras(Path(settings.cameras.file))),
         Sinks(open_store(settings, book.refuse), open_blobs(settings), book),
-        decode=decode,
+        decode=lambda data: decode_for(data, detector.input_side),
         batch=settings.vision.batch_frames,
         max_age_s=settings.vision.max_age_s,
         now=lambda: time.time_ns() // 1000,

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.message import SECOND, Detections, ScoredFrame
+from pipeline.vision.picture import Decoded
 from pipeline.vision.stage import Seen, Sinks, VisionStage
 from tests.doubles import MemoryBlobs, MemoryBook, MemoryStore
 
@@ -27,8 +28,8 @@ class Nothing:
         return [Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ()) for _ in images]
 
 
-def blank(_data: bytes) -> NDArray[np.uint8]:
-    return np.zeros((8, 8, 3), np.uint8)
+def blank(_data: bytes) -> Decoded:
+    return Decoded(np.zeros((8, 8, 3), np.uint8), 8, 8)
 
 
 @pytest.mark.parametrize(

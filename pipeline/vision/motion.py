@@ -73,10 +73,10 @@ def look(
     for label, _score, box in found[:MOST]:
         patch = _of_the_same(label, box, before)
         changes.append(None if patch is None else change(grey, patch, scale))
-        fresh = patch is not None and at - patch.at < RENEW
+        fresh = patch is not None and abs(at - patch.at) < RENEW
         after.append(patch if patch is not None and fresh else _patch(grey, label, at, box, scale))
     changes += [None] * (len(found) - len(changes))
-    after += [p for p in before if at - p.at < RENEW and p not in after]
+    after += [p for p in before if abs(at - p.at) < RENEW and p not in after]
     return changes, _distinct(after)[:MOST]
 
 

@@ -20,6 +20,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,21 @@ def decode_reduced(data: bytes, need: int, *, max_pixels: int = MAX_PIXELS) -> t
     if times >= 4:
         return _pixels(data, cv2.IMREAD_REDUCED_COLOR_4), found
     return _pixels(data, cv2.IMREAD_REDUCED_COLOR_2 if times >= 2 else cv2.IMREAD_COLOR), found
+
+
+class Decoded(NamedTuple):
+    """A picture, perhaps drawn smaller than it is stored; `width` and `height` are the stored size, as turned."""
+
+    picture: Picture
+    width: int
+    height: int
+
+
+def decode_for(data: bytes, need: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """`decode_reduced` for whoever must tell places in the stored picture's own pixels, EXIF rotation applied."""
+    picture, found = decode_reduced(data, need, max_pixels=max_pixels)
+    turned = (picture.shape[1] > picture.shape[0]) != (found.width > found.height) and found.width != found.height
+    return Decoded(picture, *((found.height, found.width) if turned else (found.width, found.height)))
 
 
 def header(data: bytes) -> Header:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline import wire
-from pipeline.message import SECOND, Change, FrameRecord, Refusal, ScoredFrame, Signal
+from pipeline.message import SECOND, Change, Detections, FrameRecord, HeldBack, Refusal, ScoredFrame, Signal
 from pipeline.ports import AlarmBook, Blobs, Detector, InvalidMessage, Rule, Store
 from pipeline.record import RAW_KEPT, Record, decoded, refusal_record, signal_record
 from pipeline.rules import states
-
-Picture = NDArray[np.uint8]
+from pipeline.rules.sighted import take_held_back
+from pipeline.vision import motion
+from pipeline.vision.motion import Detection, Patch
+from pipeline.vision.picture import Decoded
 
 
 class VisionState(msgspec.Struct):
@@ -26,6 +26,16 @@ class VisionState(msgspec.Struct):
 
     rules: list[Any]
     last: dict[str, int]
+    patches: dict[str, list[Patch]] = {}
+    """By camera, what its detections are compared with (`vision.motion`)."""
+
+
+class Saved(msgspec.Struct, array_like=True):
+    """`VisionState` as a snapshot holds it; what is added goes last, so that older ones can be read."""
+
+    rules: dict[str, bytes]
+    last: dict[str, int]
+    patches: dict[str, list[Patch]] = {}
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Seen:
     signals: list[Signal] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     pictures: list[bytes] = field(default_factory=list)
+    held: list[HeldBack] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class VisionStage:
         rules: Sequence[tuple[Rule[Any, Sequence[ScoredFrame]], type[Any]]],
         sinks: Sinks,
         *,
-        decode: Callable[[bytes], Picture],
+        decode: Callable[[bytes], Decoded],
         batch: int,
         max_age_s: float,
         now: Callable[[], int],
@@ -78,11 +89,11 @@ class VisionStage:
         return VisionState(states.initial(self._rules), {})
 
     def dump(self, state: VisionState) -> bytes:
-        return msgspec.msgpack.encode((states.pack(self._rules, state.rules), state.last))
+        return msgspec.msgpack.encode(Saved(states.pack(self._rules, state.rules), state.last, state.patches))
 
     def restore(self, data: bytes) -> VisionState:
-        saved, last = msgspec.msgpack.decode(data, type=tuple[dict[str, bytes], dict[str, int]])
-        return VisionState(states.unpack(self._rules, saved), last)
+        saved = msgspec.msgpack.decode(data, type=Saved)
+        return VisionState(states.unpack(self._rules, saved.rules), saved.last, saved.patches)
 
     def figures(self) -> dict[str, Any]:
         """Frames by camera: scored, and given way to newer ones unscored."""
@@ -99,6 +110,7 @@ class VisionStage:
         """Evidence first: a signal must never point at a picture that is not there."""
         for picture in (p for seen in outcomes for p in seen.pictures):
             self._sinks.blobs.put(picture)
+        self._sinks.book.hold_back([held for seen in outcomes for held in seen.held])
         frames = [frame for seen in outcomes for frame in seen.frames]
         if frames:
             self._sinks.store.write_frames(frames)
@@ -139,24 +151,36 @@ class VisionStage:
         readable = [(r, picture) for r in records if (picture := self._picture(r, seen)) is not None]
         if not readable:
             return
-        found = self._detector.detect([picture for _record, picture in readable])
-        for (record, picture), detections in zip(readable, found, strict=True):
-            height, width = picture.shape[:2]
-            scored = ScoredFrame(
-                camera=record.device,
-                at=record.frame.at,
-                received=record.received,
-                width=width,
-                height=height,
-                model=self._detector.model,
-                detections=list(detections),
-                clock=record.frame.clock,
-            )
+        found = self._detector.detect([shown.picture for _record, shown in readable])
+        for (record, shown), detections in zip(readable, found, strict=True):
+            scored = self._scored(state, record, shown, detections)
             self.scored[record.device] += 1
             seen.frames.append(scored)
             self._apply_rules(state, scored, record.frame.image, seen)
 
-    def _picture(self, record: FrameRecord, seen: Seen) -> Picture | None:
+    def _scored(
+        self, state: VisionState, record: FrameRecord, shown: Decoded, detections: Detections
+    ) -> ScoredFrame:
+        """Boxes in pixels of the stored picture, and how much changes inside each."""
+        found = _enlarged(detections, shown)
+        scale = shown.picture.shape[1] / shown.width
+        before = state.patches.pop(record.device, [])
+        changes, patches = motion.look(shown.picture, found, before, at=record.frame.at, scale=scale)
+        if patches:
+            state.patches[record.device] = patches
+        return ScoredFrame(
+            camera=record.device,
+            at=record.frame.at,
+            received=record.received,
+            width=shown.width,
+            height=shown.height,
+            model=self._detector.model,
+            detections=found,
+            clock=record.frame.clock,
+            changes=changes,
+        )
+
+    def _picture(self, record: FrameRecord, seen: Seen) -> Decoded | None:
         try:
             return self._decode(record.frame.image)
         except InvalidMessage as error:
@@ -168,6 +192,7 @@ class VisionStage:
     def _apply_rules(self, state: VisionState, scored: ScoredFrame, image: bytes, seen: Seen) -> None:
         for i, (rule, _kind) in enumerate(self._rules):
             state.rules[i], signals = rule.step(state.rules[i], [scored])
+            seen.held += take_held_back(state.rules[i])
             for signal in signals:
                 seen.signals.append(self._with_picture(signal, image, seen))
 
@@ -178,3 +203,10 @@ class VisionStage:
         seen.pictures.append(image)
         key = hashlib.sha256(image).hexdigest()
         return msgspec.structs.replace(signal, evidence={**signal.evidence, "frame": key})
+
+
+def _enlarged(detections: Detections, shown: Decoded) -> list[Detection]:
+    """Boxes of the picture that was decoded, in pixels of the one that is stored."""
+    high, wide = shown.picture.shape[:2]
+    x, y = shown.width / wide, shown.height / high
+    return [(label, score, (b[0] * x, b[1] * y, b[2] * x, b[3] * y)) for label, score, b in detections]
