@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from pipeline.api.desk import Desk
 from pipeline.api.explain import Explanation, explain
+from pipeline.api.fires import Nearby, asked_nearby
 from pipeline.api.problems import Problem
 from pipeline.api.shapes import Acted, Action, AlarmList, AlarmOut, EventOut, State
 from pipeline.message import Alarm
@@ -38,6 +39,11 @@ def routes(desk: Desk) -> APIRouter:
     async def explain_alarm(alarm_id: AlarmId) -> Explanation:
         alarm = await find(desk, alarm_id)
         return explain(alarm, await desk.call(desk.book.history, alarm_id))
+
+    @router.get("/{alarm_id}/units", summary="Units near a fire: inside, heading in, and the nearest free ones")
+    async def units_near(request: Request, alarm_id: AlarmId) -> Nearby:
+        """Last positions of enrolled units, read for this alarm; the reading goes on the audit log."""
+        return await asked_nearby(desk, await find(desk, alarm_id), who=request.state.user)
 
     @router.post("/{alarm_id}/acknowledge", summary="Take note of an alarm")
     async def acknowledge(request: Request, alarm_id: AlarmId, action: Action | None = None) -> Acted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,8 @@ def wall_clock() -> int:
 class Desk:
     """The ports of the api, each given one call at a time, off the event loop, as their contract asks.
 
-    `fleet` is the set of enrolled units: what is not in it is not shown, whatever the store holds.
+    `fleet` is the set of enrolled units: what is not in it is not shown, whatever the store holds. `kinds` names
+    the group of some of them.
     """
 
     settings: Settings
@@ -37,7 +38,13 @@ class Desk:
     blobs: Blobs
     fleet: frozenset[str]
     clock: Callable[[], int] = wall_clock
+    kinds: Mapping[str, str] = field(default_factory=dict)
     _lanes: dict[int, ThreadPoolExecutor] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Group of each enrolled unit, empty where none is known."""
+        return {unit: self.kinds.get(unit, "") for unit in self.fleet}
 
     async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `method` (bound to a port) in that port's own thread."""

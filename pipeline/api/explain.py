@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.api.fires import Nearby, distance, where
 from pipeline.api.shapes import AlarmOut, EventOut, spelled
 from pipeline.message import SECOND, Alarm, AlarmEvent
 from pipeline.wire import rfc3339
@@ -75,6 +76,7 @@ def _rounded(value: float, key: str) -> float:
 def sentences(alarm: Alarm, history: Sequence[AlarmEvent]) -> list[str]:
     """The same for a person, in the order a person asks: what, why, how sure, what since."""
     found = [_what(alarm), alarm.reason.rstrip(".") + "."]
+    found += where(alarm.evidence)
     found += _how_sure(alarm.evidence)
     found.append(_how_long(alarm))
     found += [_since(event) for event in history if event.change in ("acknowledged", "resolved")]
@@ -111,6 +113,18 @@ def _how_long(alarm: Alarm) -> str:
 def _since(event: AlarmEvent) -> str:
     note = f": {event.reason.rstrip('.')}" if event.reason else ""
     return f"{event.by.capitalize()} {event.change} it at {moment(event.recorded)}{note}."
+
+
+def spelled_units(found: Nearby) -> Iterator[tuple[str, str]]:
+    """(what the fire means to it, the unit) for a person."""
+    for name, units in (("inside", found.inside), ("heading in", found.heading_in), ("free", found.free)):
+        for u in units:
+            soon = f", there in {u.arrives_in_s} s" if u.arrives_in_s else ""
+            kind = f" ({u.group})" if u.group else ""
+            yield (
+                name,
+                f"{u.unit}{kind}: {distance(u.distance_m)}, fix {duration(round(u.age_s * SECOND))} old{soon}",
+            )
 
 
 def moment(at: int) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.common import settings_options
-from pipeline.cli.ledgers import alarm_book, print_table, whoami
+from pipeline.cli.ledgers import alarm_book, has_positions, print_table, series_store, whoami
 from pipeline.message import Alarm, AlarmEvent
 from pipeline.ports import AlarmBook, UserError
+from pipeline.rules.fleet import load_fleet
 from pipeline.settings import Settings
 from pipeline.wire import rfc3339
+
+if TYPE_CHECKING:
+    from pipeline.api.fires import Nearby
 
 STATES = ("raised", "acknowledged", "cleared", "resolved")
 EVERY = 0.25
@@ -86,25 +91,44 @@ def show(settings: Settings, alarm: str, as_json: bool) -> None:
 @settings_options
 def explain(settings: Settings, alarm: str, as_json: bool) -> None:
     """Say why an alarm was raised: rule, model, scores, thresholds, evidence, clock, and what happened since."""
-    from pipeline.api.explain import DOUBTFUL
+    from pipeline.api.explain import DOUBTFUL, spelled_units
     from pipeline.api.explain import explain as explained
 
     with alarm_book(settings) as book:
         found = _one(book, alarm)
         history = book.history(found.id)
+        near = _units_near(settings, book, found)
     explanation = explained(found, history)
     if as_json:
-        click.echo(explanation.model_dump_json())
+        units = None if near is None else near.model_dump()
+        click.echo(json.dumps(explanation.model_dump() | {"units": units}))
         return
     for sentence in explanation.sentences:
         click.echo(sentence)
     if explanation.clock not in DOUBTFUL:
         click.echo(f"Clock of the source: {explanation.clock or 'not said'}.")
+    if near is not None:
+        click.echo("\nUnits near it (this reading is on the audit log)")
+        for name, unit in spelled_units(near):
+            click.echo(f"  {name:10}  {unit}")
     click.echo("\nEvidence")
     print_pairs(explanation.evidence, indent=2)
     click.echo("\nHistory")
     for event in history:
         click.echo(f"  {told(event)}")
+
+
+def _units_near(settings: Settings, book: AlarmBook, alarm: Alarm) -> Nearby | None:
+    """Who is near a fire; nothing for other alarms, and where no position was ever stored."""
+    from pipeline.alarms.fire import area_of
+    from pipeline.api.fires import read_nearby
+
+    if area_of(alarm.evidence) is None or not has_positions(settings):
+        return None
+    groups = load_fleet(Path(settings.fleet.file)).groups
+    now = time.time_ns() // 1000
+    with series_store(settings) as store:
+        return read_nearby(book, store, groups, alarm, who=whoami(), now=now)
 
 
 @command.command("ack")

@@ -41,15 +41,19 @@ def series_store(settings: Settings) -> Iterator[Store]:
     """The store that is there. Raises as `alarm_book` does."""
     from pipeline.store import open_store
 
-    folder = Path(settings.store.path)
-    if settings.store.engine == "sqlite" and not (folder / "positions.db").is_file():
-        raise UserError(f"no positions in {folder}: {HINT}")
+    if not has_positions(settings):
+        raise UserError(f"no positions in {settings.store.path}: {HINT}")
     store = open_store(settings)
     try:
         with reached():
             yield store
     finally:
         store.close()
+
+
+def has_positions(settings: Settings) -> bool:
+    """Whether there is a store that may hold some."""
+    return settings.store.engine != "sqlite" or (Path(settings.store.path) / "positions.db").is_file()
 
 
 @contextmanager
