@@ -1,7 +1,7 @@
-"""Measure model.onnx on the held-out sources, choose thresholds, and write model.toml. Runs in Vedette's own
-environment, through Vedette's own detector, so that what is measured is what is used:
+"""Measure weights on the held-out sources and on clips, choose thresholds, and write model.toml. Runs in Vedette's
+own environment, with the functions of `vedette eval`, so that what is measured is what is used:
 
-    PYTHONPATH=. .venv/bin/python models/fire-smoke/train/card.py DATA RUN... --size 512
+    PYTHONPATH=. .venv/bin/python models/fire-smoke/train/card.py DATA RUN... --size 512 --clips CLIPS --write
 
 RUN... are the run folders the weights went through, in order. Thresholds come from the validation sources alone.
 """
@@ -15,18 +15,30 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data import FAR, GREY, MEAN, STD, TEST, VALIDATION, Sample, load, use
+from cardtoml import toml
+from data import FAR, GREY, MEAN, STD, TEST, VALIDATION, use_of
 
-from pipeline.vision import evaluate
+from pipeline.cli.eval import watch_all
+from pipeline.rules.config import load as load_rules
 from pipeline.vision.detector import OnnxDetector
-from pipeline.vision.evaluate import Judged
+from pipeline.vision.evaluate import clips as verdicts
+from pipeline.vision.evaluate.figures import measured, milliseconds
+from pipeline.vision.evaluate.folder import Chosen, Entry, Looked, entries, look_through
+from pipeline.vision.evaluate.interval import RESAMPLES, Estimate
+from pipeline.vision.evaluate.judged import Judged
+from pipeline.vision.evaluate.marks import read_marks
+from pipeline.vision.evaluate.pictures import choose_thresholds
+from pipeline.vision.evaluate.watch import EVERY_S, clip_files
 
 FOLDER = Path(__file__).resolve().parent.parent
+RULES = FOLDER.parent.parent / "config" / "rules.toml"
+MODEL, CARD = "model.onnx", "model.toml"
+TIERS = ("A", "A*")
 CLASSES = ("smoke", "fire")
 LEAST = 0.01
 MOST_FALSE = 0.05
@@ -47,6 +59,9 @@ LIMITS = [
     "Not a certified fire detection system.",
 ]
 TIMED = "time of detect, 2 threads, on the training machine while other work ran there"
+WATCHED = "clips: their files are not in the training data; frames {every:g} s apart or more, rules {rules}"
+BY_PICTURES = f"bootstrap over pictures, {RESAMPLES} samples"
+BY_CLIPS = f"shares exact binomial, rates exact Poisson, times bootstrap over clips, {RESAMPLES} samples"
 SPLITS = (
     ("validation: thresholds were chosen here, so the figures flatter", VALIDATION),
     ("test: held out from training and from the choice of thresholds", TEST),
@@ -56,12 +71,20 @@ SPLITS = (
 
 @dataclass(frozen=True)
 class Options:
+    """`onnx`: weights to take into the folder `into`, beside the card; None: those that lie there."""
+
     data: Path
     runs: Sequence[Path]
     size: int
-    onnx: Path
+    into: Path
+    onnx: Path | None
+    clips: Path | None
     write: bool
     name: str
+
+    @property
+    def weights(self) -> Path:
+        return self.onnx or self.into / MODEL
 
 
 def arguments() -> Options:
@@ -69,10 +92,10 @@ def arguments() -> Options:
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="*")
     parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--onnx", type=Path, default=FOLDER / "model.onnx")
-    parser.add_argument(
-        "--write", action="store_true", help="write model.toml beside the ONNX file; otherwise only print"
-    )
+    parser.add_argument("--into", type=Path, default=FOLDER, help="model folder (default: %(default)s)")
+    parser.add_argument("--onnx", type=Path, help="weights from elsewhere; with --write copied into the folder")
+    parser.add_argument("--clips", type=Path, help="folder of clips with clips.csv")
+    parser.add_argument("--write", action="store_true", help="write model.toml; otherwise only print")
     parser.add_argument("--name", default="fire-smoke")
     return Options(**vars(parser.parse_args()))
 
@@ -80,55 +103,83 @@ def arguments() -> Options:
 # ---------------------------------------------------------------- measuring
 
 
-def judge(detector: OnnxDetector, samples: Iterable[Sample]) -> list[Judged]:
-    return [
-        Judged(
-            s.name,
-            s.boxes[:, 1:],
-            tuple(CLASSES[int(c)] for c in s.boxes[:, 0]),
-            detector.detect([s.image])[0],
-            frozenset(CLASSES[c] for c in s.unlabelled),
-        )
-        for s in samples
-    ]
+def held_out(data: Path) -> dict[str, list[Entry]]:
+    """Pictures that were not trained on, by source; of the far views those for testing."""
+    found: dict[str, list[Entry]] = {source: [] for source in (*VALIDATION, *TEST, FAR)}
+    for entry in entries(data / "images", data / "labels", CLASSES, Chosen(tiers=TIERS)):
+        if use_of(entry.path.stem) != "training":
+            found[entry.path.stem.split("_")[0]].append(entry)
+    return found
 
 
-def measure(detector: OnnxDetector, samples: list[Sample]) -> tuple[dict[str, float], list[Any]]:
-    """(thresholds, quality rows for the card)."""
-    judged = {s: judge(detector, [x for x in samples if x.source == s]) for s in (*VALIDATION, *TEST)}
-    judged[FAR] = judge(detector, [x for x in samples if use(x) == "far test"])
-    thresholds = evaluate.choose_thresholds(_join(judged, VALIDATION), CLASSES, most_false=MOST_FALSE)
+def look(detector: OnnxDetector, found: Mapping[str, Sequence[Entry]]) -> dict[str, Looked]:
+    """By source. A picture that cannot be read ends it: a card over fewer pictures misleads."""
+    looked = {source: look_through(detector, rows) for source, rows in found.items()}
+    bad = [f"{name}: {reason}" for one in looked.values() for name, reason in one.unreadable]
+    if bad:
+        raise SystemExit(f"{len(bad)} pictures cannot be read: {bad[:5]}")
+    return looked
+
+
+def quality(looked: Mapping[str, Looked], thresholds: dict[str, float]) -> list[dict[str, Any]]:
+    """Rows of the card: figures of each split, and times."""
     rows = []
-    for text, sources in SPLITS:
-        pictures = _join(judged, sources)
-        figures = evaluate.figures(pictures, CLASSES, thresholds)
-        rows.append({"split": text, "sources": list(sources), "pictures": len(pictures), "figures": figures})
-    return thresholds, rows
+    for text, names in SPLITS:
+        pictures = _join(looked, names)
+        rows.append(_row(text, names, len(pictures), measured(pictures, CLASSES, thresholds), BY_PICTURES))
+    took = looked["hod"].took
+    return [*rows, {"split": TIMED, "sources": ["hod"], "pictures": len(took), "figures": milliseconds(took)}]
 
 
-def _join(judged: dict[str, list[Judged]], sources: Sequence[str]) -> list[Judged]:
-    return [p for s in sources for p in judged[s]]
+def _join(looked: Mapping[str, Looked], sources: Sequence[str]) -> list[Judged]:
+    return [p for s in sources for p in looked[s].judged]
 
 
-def milliseconds(detector: OnnxDetector, samples: list[Sample]) -> dict[str, float]:
-    """Time of `detect` a picture: the median, and the fastest, which other work on the machine disturbs least."""
-    took = []
-    for sample in samples[:40]:
-        begun = time.perf_counter()
-        detector.detect([sample.image])
-        took.append((time.perf_counter() - begun) * 1000)
-    return {"median_ms": round(sorted(took)[len(took) // 2], 1), "fastest_ms": round(min(took), 1)}
+def _row(
+    split: str, sources: Sequence[str], pictures: int, figures: Mapping[str, Estimate], method: str
+) -> dict[str, Any]:
+    return {
+        "split": split,
+        "sources": list(sources),
+        "pictures": pictures,
+        "method": method,
+        "figures": {name: round(e.value, 4) for name, e in figures.items()},
+        "intervals": {name: [round(v, 4) for v in e.interval] for name, e in figures.items() if e.interval},
+    }
+
+
+def over_clips(folder: Path, detector: OnnxDetector) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(the row of quality, the verdicts) of every clip that clips.csv tells of."""
+    marks, rules = read_marks(folder, CLASSES) or {}, load_rules(RULES)
+    files = [file for file in clip_files(folder) if file.name in marks]
+    watched, unreadable = watch_all(detector, rules, files, marks, every_s=EVERY_S)
+    if unreadable or len(watched) < len(marks):
+        raise SystemExit(f"{len(watched)} of the {len(marks)} clips of clips.csv were watched: {unreadable}")
+    judged = [verdicts.judge(w, marks[w.clip]) for w in watched]
+    figures = verdicts.summary(judged, CLASSES, resamples=RESAMPLES)
+    frames = [len(w.took) for w in watched]
+    split = WATCHED.format(every=EVERY_S, rules=rules.version)
+    told = [
+        {
+            "clip": verdict.clip,
+            "verdicts": verdict.verdicts,
+            "seconds_to_detect": verdict.seconds_to_detect,
+            "frames": n,
+        }
+        for verdict, n in zip(judged, frames, strict=True)
+    ]
+    return _row(split, [w.clip for w in watched], sum(frames), figures, BY_CLIPS), told
 
 
 # ---------------------------------------------------------------- the card
 
 
 def head(options: Options, trained: int, everything: bool) -> dict[str, Any]:
-    weights = options.onnx.read_bytes()
+    weights = options.weights.read_bytes()
     return {
         "name": options.name,
         "version": "1",
-        "file": "model.onnx",
+        "file": MODEL,
         "sha256": hashlib.sha256(weights).hexdigest(),
         "family": "points",
         "licence": MIXED if everything else FREE,
@@ -154,7 +205,7 @@ def training(options: Options, trained: int) -> dict[str, Any]:
     facts = [json.loads((run / "run.json").read_text(encoding="utf-8")) for run in options.runs]
     return {
         "commands": [_command(f, i) for i, f in enumerate(facts)],
-        "date": time.strftime("%Y-%m-%d", time.gmtime(options.onnx.stat().st_mtime)),
+        "date": time.strftime("%Y-%m-%d", time.gmtime(options.weights.stat().st_mtime)),
         "pictures": trained,
         "held_out": [*VALIDATION, *TEST, f"{FAR}: five views"],
         "notes": [
@@ -202,58 +253,57 @@ def _use(source: str, trained: set[str]) -> str:
     return "validation" if source in VALIDATION else "test"
 
 
-def toml(card: dict[str, Any]) -> str:
-    """TOML of plain data: strings and lists are written as in JSON, which TOML reads the same."""
-    plain = [f"{k} = {_value(v)}" for k, v in card.items() if not _is_table(v)]
-    tables = [f"\n[{k}]\n{_rows(v)}" for k, v in card.items() if isinstance(v, dict)]
-    arrays = [
-        f"\n[[{k}]]\n{_rows(row)}" for k, v in card.items() if _is_table(v) and isinstance(v, list) for row in v
-    ]
-    return "\n".join([*plain, *tables, *arrays]) + "\n"
+def load(card: dict[str, Any], options: Options, folder: Path) -> OnnxDetector:
+    """The weights under this card, as anyone would use them."""
+    (folder / MODEL).write_bytes(options.weights.read_bytes())
+    (folder / CARD).write_text(toml(card), encoding="utf-8")
+    return OnnxDetector.load(folder, min_score=LEAST)
 
 
-def _is_table(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+def trained_on(data: Path, everything: bool) -> list[str]:
+    """Names of the training pictures, by the split and the tiers."""
+    with (data / "sources.csv").open(encoding="utf-8", newline="") as table:
+        names = [Path(row["file"]).stem for row in csv.DictReader(table) if row["tier"] in TIERS]
+    return [n for n in names if use_of(n) == "training" and (everything or n.split("_")[0] != FAR)]
 
 
-def _rows(table: dict[str, Any]) -> str:
-    return "\n".join(f"{k} = {_inline(v) if isinstance(v, dict) else _value(v)}" for k, v in table.items())
+def make(options: Options) -> dict[str, Any]:
+    """Everything that goes into model.toml."""
+    facts = [json.loads((run / "run.json").read_text(encoding="utf-8")) for run in options.runs]
+    everything = any(f["tiers"] == "all" for f in facts)
+    trained = trained_on(options.data, everything)
+    card = head(options, len(trained), everything)
+    with tempfile.TemporaryDirectory() as name:
+        looked = look(load(card, options, Path(name)), held_out(options.data))
+        pictures = _join(looked, VALIDATION)
+        card["thresholds"] = choose_thresholds(pictures, CLASSES, most_false=MOST_FALSE)
+        card["quality"] = quality(looked, card["thresholds"])
+        if options.clips:
+            row, card["clips"] = over_clips(options.clips, load(card, options, Path(name)))
+            card["quality"].append(row)
+    card["data"] = sources(options.data, {n.split("_")[0] for n in trained})
+    return card
 
 
-def _inline(table: dict[str, Any]) -> str:
-    return "{ " + ", ".join(f"{k} = {_value(v)}" for k, v in table.items()) + " }"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list) and len(json.dumps(value)) > 90:
-        return "[\n" + "".join(f"    {json.dumps(v, ensure_ascii=False)},\n" for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+def show(card: dict[str, Any]) -> None:
+    for row in card["quality"]:
+        print(f"{row['split']} ({row['pictures']})")
+        for name, value in row["figures"].items():
+            print(f"  {name:<28} {value:>9.4f}  {row.get('intervals', {}).get(name, '')}")
+    for clip in card.get("clips", ()):
+        print(clip["clip"], clip["verdicts"], clip["seconds_to_detect"])
+    print("thresholds", card["thresholds"])
 
 
 def main() -> None:
     options = arguments()
-    samples = load(options.data, tiers=("A", "A*"), long_side=640)
-    facts = [json.loads((run / "run.json").read_text(encoding="utf-8")) for run in options.runs]
-    everything = any(f["tiers"] == "all" for f in facts)
-    trained = [s for s in samples if use(s) == "training" and (everything or s.source != FAR)]
-    card = head(options, len(trained), everything)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "model.onnx").write_bytes(options.onnx.read_bytes())
-        (folder / "model.toml").write_text(toml(card), encoding="utf-8")
-        detector = OnnxDetector.load(folder, min_score=LEAST)
-        card["thresholds"], quality = measure(detector, samples)
-        roads = [s for s in samples if s.source == "hod"]
-        quality.append(
-            {"split": TIMED, "sources": ["hod"], "pictures": 40, "figures": milliseconds(detector, roads)}
-        )
-    card["quality"] = quality
-    card["data"] = sources(options.data, {s.source for s in trained})
+    card = make(options)
     if options.write:
-        options.onnx.with_name("model.toml").write_text(toml(card), encoding="utf-8")
-    for row in quality:
-        print(row["split"], row["pictures"], json.dumps(row["figures"]))
-    print("thresholds", card["thresholds"])
+        options.into.mkdir(parents=True, exist_ok=True)
+        if options.onnx:
+            (options.into / MODEL).write_bytes(options.onnx.read_bytes())
+        (options.into / CARD).write_text(toml(card), encoding="utf-8")
+    show(card)
 
 
 if __name__ == "__main__":

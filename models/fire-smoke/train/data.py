@@ -66,12 +66,18 @@ def _corners(numbers: Boxes, image: Picture) -> Boxes:
 
 
 def use(sample: Sample) -> str:
-    """training, validation, test or far test. No source serves two of them, but for the far views."""
-    if sample.source in VALIDATION:
+    return use_of(sample.name)
+
+
+def use_of(name: str) -> str:
+    """training, validation, test or far test, by a picture's name without its ending. No source serves two of them,
+    but for the far views."""
+    source = name.split("_")[0]
+    if source in VALIDATION:
         return "validation"
-    if sample.source in TEST:
+    if source in TEST:
         return "test"
-    return "far test" if sample.name in _far_test() else "training"
+    return "far test" if name in _far_test() else "training"
 
 
 @functools.cache
