@@ -18,6 +18,7 @@ COMMANDS = {
     "detect": "Look for fire and smoke in pictures.",
     "models": "Bring a model of your own, try it, compare it with another.",
     "eval": "Measure a model on labelled pictures.",
+    "cameras": "List cameras, turn pixels into bearings, calibrate where a camera looks.",
     "fences": "Try fences on recorded tracks, check and convert fence files.",
     "tracks": "Read the track of an enrolled unit, for a stated purpose.",
     "trips": "Trips and stops of track files, or of enrolled units.",
