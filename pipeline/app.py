@@ -65,20 +65,25 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
     """frames: decode → detect → store → sighting."""
     from pipeline.vision.detector import OnnxDetector
     from pipeline.vision.picture import decode_for
+    from pipeline.vision.shadow import LEDGER_FILE, Ledger, Shadow
     from pipeline.vision.stage import Sinks, VisionStage
 
-    detector = OnnxDetector.load(
-        Path(settings.vision.model), threads=settings.vision.threads, providers=settings.vision.providers
-    )
+    threads, providers = settings.vision.threads, settings.vision.providers
+    detector = OnnxDetector.load(Path(settings.vision.model), threads=threads, providers=providers)
+    second = settings.vision.shadow
+    beside = OnnxDetector.load(Path(second), threads=threads, providers=providers) if second else None
+    shadow = Shadow(beside, Ledger(Path(settings.data) / LEDGER_FILE)) if beside else None
+    side = max(detector.input_side, beside.input_side if beside else 0)
     book = open_book(settings)
     stage = VisionStage(
         detector,
         rule_file(settings).sightings(detector.thresholds, load_cameras(Path(settings.cameras.file))),
         Sinks(open_store(settings, book.refuse), open_blobs(settings), book),
-        decode=lambda data: decode_for(data, detector.input_side),
+        decode=lambda data: decode_for(data, side),
         batch=settings.vision.batch_frames,
         max_age_s=settings.vision.max_age_s,
         now=lambda: time.time_ns() // 1000,
+        shadow=shadow,
     )
     return [stage]
 

@@ -1,7 +1,7 @@
 """Real ONNX models in a few hundred bytes, written by hand: fixed tensors, times one number from the picture.
 
-    images ─► mean over all (one number m) ─► each output named = m · given values (a white picture in 0..1 has m = 1)
-    outputs that are not named in `scaled` do not depend on the picture
+    images ─► mean over all (one number m) ─► outputs in `scaled` = m · given values (white in 0..1 has m = 1)
+    the others do not depend on the picture
 
 Field numbers are those of onnx.proto. The `onnx` package is for training only, so tests do without it.
 """

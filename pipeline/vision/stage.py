@@ -19,6 +19,7 @@ from pipeline.rules.sighted import take_held_back
 from pipeline.vision import motion
 from pipeline.vision.motion import Detection, Patch
 from pipeline.vision.picture import Decoded
+from pipeline.vision.shadow import Both, Shadow
 
 
 class VisionState(msgspec.Struct):
@@ -47,6 +48,7 @@ class Seen:
     refusals: list[Refusal] = field(default_factory=list)
     pictures: list[bytes] = field(default_factory=list)
     held: list[HeldBack] = field(default_factory=list)
+    both: list[tuple[Both, bytes]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class VisionStage:
         batch: int,
         max_age_s: float,
         now: Callable[[], int],
+        shadow: Shadow | None = None,
     ) -> None:
         self._detector = detector
         self._rules = rules
@@ -82,6 +85,7 @@ class VisionStage:
         self._batch = batch
         self._max_age = int(max_age_s * SECOND)
         self._now = now
+        self._shadow = shadow
         self.shed: Counter[str] = Counter()
         self.scored: Counter[str] = Counter()
 
@@ -97,7 +101,8 @@ class VisionStage:
 
     def figures(self) -> dict[str, Any]:
         """Frames by camera: scored, and given way to newer ones unscored."""
-        return {"scored": dict(self.scored), "shed": dict(self.shed)}
+        told = {"scored": dict(self.scored), "shed": dict(self.shed)}
+        return told if self._shadow is None else {**told, "shadow": self._shadow.figures()}
 
     def handle(self, state: VisionState, values: Sequence[bytes]) -> tuple[VisionState, Seen]:
         seen = Seen()
@@ -111,6 +116,8 @@ class VisionStage:
         for picture in (p for seen in outcomes for p in seen.pictures):
             self._sinks.blobs.put(picture)
         self._sinks.book.hold_back([held for seen in outcomes for held in seen.held])
+        if self._shadow is not None and any(seen.both for seen in outcomes):
+            self._shadow.write([pair for seen in outcomes for pair in seen.both])
         frames = [frame for seen in outcomes for frame in seen.frames]
         if frames:
             self._sinks.store.write_frames(frames)
@@ -156,6 +163,7 @@ class VisionStage:
             scored = self._scored(state, record, shown, detections)
             self.scored[record.device] += 1
             seen.frames.append(scored)
+            self._apply_shadow(scored, shown, record.frame.image, seen)
             self._apply_rules(state, scored, record.frame.image, seen)
 
     def _scored(
@@ -179,6 +187,13 @@ class VisionStage:
             clock=record.frame.clock,
             changes=changes,
         )
+
+    def _apply_shadow(self, scored: ScoredFrame, shown: Decoded, image: bytes, seen: Seen) -> None:
+        """The second model's look, unless frames have begun to wait: it gives way before any of them does."""
+        if self._shadow is None or self._now() - scored.received > self._max_age // 2:
+            return
+        if (both := self._shadow.see(scored, shown.picture)) is not None:
+            seen.both.append((both, image))
 
     def _picture(self, record: FrameRecord, seen: Seen) -> Decoded | None:
         try:
