@@ -9,7 +9,6 @@ rules.toml ─► tables (kinds.KINDS) ─► RuleSet ─► telemetry(fleet)  o
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,13 +19,14 @@ import msgspec
 
 from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
-from pipeline.rules import company, geofence, kinds, sighting, silence, speed
+from pipeline.rules import company, geofence, kinds, passing, sighting, silence, speed
+from pipeline.rules.calendars import Hours
 from pipeline.rules.cameras import Cameras
-from pipeline.rules.fences import Fence, datum_doubt, load_fences
+from pipeline.rules.fences import Fence, datum_doubt
 from pipeline.rules.firm import Edge
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import Head, Scope
-from pipeline.rules.shapes import FenceError, Reading
+from pipeline.rules.placed import fences_of, hours_of, version_of
 from pipeline.rules.spec import (
     Common,
     DeviceSilenceSpec,
@@ -35,11 +35,14 @@ from pipeline.rules.spec import (
     SightingSpec,
     SilenceSpec,
     SpeedSpec,
+    Timed,
     Units,
     severity,
 )
-from pipeline.rules.tables import Finding, RulesError, near, read_tables
+from pipeline.rules.standing import On
+from pipeline.rules.tables import Finding, RulesError, read_tables
 from pipeline.rules.views import Views
+from pipeline.rules.zones import Zones
 
 HOLD = 0.6
 """Part of the open score at which a detection still holds an episode, where the rule names none."""
@@ -55,6 +58,7 @@ class RuleSet:
     specs: tuple[Common, ...]
     fences: Mapping[str, tuple[Fence, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    hours: Mapping[str, Hours | None] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -65,10 +69,13 @@ class RuleSet:
         rules: list[tuple[Any, type[Any]]] = []
         fenced: dict[Edge, list[geofence.FenceRule]] = defaultdict(list)
         for spec in self._of(GeofenceSpec):
-            fenced[_edge(spec)].append(self._fence_rule(spec, fleet))
+            if spec.on == "cross":
+                rules.append((passing.Passing(self._pass_rule(spec, fleet)), passing.State))
+            else:
+                fenced[_edge(spec)].append(self._fence_rule(spec, spec.on, fleet))
         rules += [(geofence.Geofence(alike, edge), geofence.State) for edge, alike in fenced.items()]
         for fast in self._of(SpeedSpec):
-            rules.append((speed.Speed(self._head(fast, fleet), _speed_limit(fast)), speed.State))
+            rules.append((speed.Speed(self._head(fast, fleet), self._speed_limit(fast)), speed.State))
         for quiet in self._of(SilenceSpec):
             rule = silence.UnitSilence(self._head(quiet, fleet), _micros(quiet.limit_s))
             rules.append((rule, silence.UnitState))
@@ -126,10 +133,24 @@ class RuleSet:
             spec.name, spec.kind, severity=severity(spec), version=self.versions.get(spec.name, ""), scope=scope
         )
 
-    def _fence_rule(self, spec: GeofenceSpec, fleet: Fleet | None) -> geofence.FenceRule:
-        return geofence.FenceRule(
-            self._head(spec, fleet), spec.on, self.fences.get(spec.name, ()), _micros(spec.dwell_s)
+    def _fence_rule(self, spec: GeofenceSpec, on: On, fleet: Fleet | None) -> geofence.FenceRule:
+        fences, hours = self.fences.get(spec.name, ()), self.hours.get(spec.name)
+        return geofence.FenceRule(self._head(spec, fleet), on, fences, _micros(spec.dwell_s), hours)
+
+    def _pass_rule(self, spec: GeofenceSpec, fleet: Fleet | None) -> passing.PassRule:
+        return passing.PassRule(
+            self._head(spec, fleet),
+            self.fences.get(spec.name, ()),
+            direction=spec.direction,
+            within=_micros(spec.within_s),
+            max_gap=_micros(spec.max_gap_s),
+            hours=self.hours.get(spec.name),
         )
+
+    def _speed_limit(self, spec: SpeedSpec) -> speed.SpeedLimit:
+        limit, hold, gap = spec.metres_a_second, _micros(spec.min_duration_s), _micros(spec.max_gap_s)
+        zones = Zones(self.fences.get(spec.name, ()), limit) if spec.files else None
+        return speed.SpeedLimit(limit, hold, spec.hysteresis, gap, zones, self.hours.get(spec.name))
 
     def _confirmation(self, spec: SightingSpec, thresholds: Mapping[str, float]) -> sighting.Confirmation:
         if spec.label not in thresholds:
@@ -171,11 +192,6 @@ def _names(spec: Common) -> list[str]:
     return []
 
 
-def _speed_limit(spec: SpeedSpec) -> speed.SpeedLimit:
-    limit, hold, gap = spec.metres_a_second, _micros(spec.min_duration_s), _micros(spec.max_gap_s)
-    return speed.SpeedLimit(limit, hold, spec.hysteresis, gap)
-
-
 # ---------------------------------------------------------------- loading
 
 
@@ -192,41 +208,20 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
     """The rules that can be made of the file, and all that is wrong with it or doubtful."""
     tables, findings = read_tables(path)
     fences: dict[str, tuple[Fence, ...]] = {}
+    hours: dict[str, Hours | None] = {}
     specs, versions = [], {}
     for table in tables:
         spec = table.spec
+        if isinstance(spec, Timed):
+            hours[spec.name], wrong = hours_of(path.parent, spec)
+            findings += [table.finding(*mistake) for mistake in wrong]
         if isinstance(spec, Fenced):
-            fences[spec.name], mistakes = _fences(path.parent, spec)
+            fences[spec.name], mistakes = fences_of(path.parent, spec)
             findings += [table.finding(*mistake) for mistake in mistakes]
             doubt = None if spec.datum else datum_doubt(fences[spec.name])
             if doubt:
                 findings.append(msgspec.structs.replace(table.finding("fences", *doubt), level="warning"))
         if spec.enabled:
             specs.append(spec)
-        versions[spec.name] = _version(path.parent, spec)
-    return RuleSet(path, tuple(specs), fences, versions), sorted(findings, key=lambda f: f.line)
-
-
-def _version(folder: Path, spec: Common) -> str:
-    """Changes with the rule's table and with the content of its fence files, not with where they lie."""
-    contents = []
-    for name in spec.files if isinstance(spec, Fenced) else ():
-        file = folder / name
-        contents.append(hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "")
-    return digest(msgspec.json.encode(spec, order="deterministic").decode(), *contents)[:8]
-
-
-def _fences(folder: Path, spec: Fenced) -> tuple[tuple[Fence, ...], list[tuple[str, str, str]]]:
-    """The fences of a rule, and (key, reason, fix) of what is wrong with them."""
-    fences: list[Fence] = []
-    how = Reading(repair=spec.repair, datum=spec.datum, corridor=spec.corridor_m, radius=spec.radius_m)
-    for name in spec.files:
-        try:
-            fences += load_fences(folder / name, source=name, how=how)
-        except FenceError as error:
-            return (), [("fences", f"{error.where}: {error.reason}", error.fix)]
-    ids = {fence.id for fence in fences}
-    unknown = [
-        ("only", f"no fence {name!r} in {spec.fences}", near(name, ids)) for name in spec.only if name not in ids
-    ]
-    return tuple(f for f in fences if not spec.only or f.id in spec.only), unknown
+        versions[spec.name] = version_of(path.parent, spec)
+    return RuleSet(path, tuple(specs), fences, versions, hours), sorted(findings, key=lambda f: f.line)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -26,8 +25,8 @@ from pipeline.rules.ellipsoid import degree
 from pipeline.rules.fences import Fence, FenceIndex
 from pipeline.rules.head import Head, spell, spell_s
 from pipeline.rules.moves import NEVER, Moves, grown
+from pipeline.rules.spec import Direction
 
-Direction = Literal["any", "left-to-right", "right-to-left"]
 Pairs = dict[int, set[int]]
 """Fences, by number, of rows."""
 
