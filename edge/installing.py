@@ -17,11 +17,14 @@ from edge.status import read, sentence
 
 Say = Callable[[str], object]
 STARTED_S = 10.0
+HOMES = ("/home/", "/root/", "/run/user/")
 
 
 def go(order: Order, *, check: bool, start: bool, say: Say) -> int:
     """Exit status: 0, or 1 when the service did not start. SetupError when nothing was written."""
     bundle, places, tree = install.plan(order)
+    if start and str(order.root) == "/" and install.has_systemd() and install.program().startswith(HOMES):
+        raise SetupError(f"{install.program()}: a service may not read homes; install the package in /opt/vedette")
     if trouble := install.trust_trouble(bundle, time.time_ns() // 1000):
         raise SetupError(f"{order.bundle}: {trouble}")
     until = f"certificate until {bundle.expires[:10]}"

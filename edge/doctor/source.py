@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from edge.camera import without_password
 from edge.doctor.verdict import Check, Patient, Verdict, fail, ok, skip, warn
 from edge.probe import Heard, Seen, listen, look
-from edge.settings import Camera, Gps, is_address, is_live
+from edge.settings import Camera, Gps, is_live
 
 SMALL = 320
 HELD = "the running agent holds it; it says: "
@@ -33,7 +33,7 @@ def camera_opens(patient: Patient) -> Verdict:
     source = patient.settings.source
     if not isinstance(source, Camera):
         return skip("no camera")
-    if patient.running and not is_address(source.url):
+    if patient.running and _device_path(patient):
         return _words_of_agent(patient)
     seen = patient.found["seen"] = look(source.url, transport=source.transport)
     return ok(
