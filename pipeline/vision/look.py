@@ -29,7 +29,7 @@ STRUCTURE = 1.5
 """Grey levels of coarse edge energy (root mean square) from which a block has something to be sharp."""
 
 SMOOTH = COARSE[0] / FINE[0]
-"""What neighbours in the fine picture differ by, of what they do in the coarse one, where there is no fine detail."""
+"""Edges in the fine picture as a part of those in the coarse one, where there is no fine detail."""
 
 LEAST_BLOCKS = 10
 """Blocks with structure below which no sharpness is told."""
@@ -85,9 +85,9 @@ def _without_noise(fine: Floats, coarse: Floats) -> tuple[Floats, Floats]:
 
 
 def _sharpness(fine: Floats, coarse: Floats) -> float | None:
-    """How much more of their edges the blocks with structure keep in the fine picture than any smooth picture does.
+    """How much more of its edges a block with structure keeps in the fine picture than any smooth picture does.
 
-    The middle one of the blocks: a line of text that the camera writes into a blurred picture does not make it sharp.
+    The middle one of the blocks: a line of text that the camera writes into a blurred picture changes nothing.
     """
     structured = coarse >= STRUCTURE
     if int(structured.sum()) < LEAST_BLOCKS:
