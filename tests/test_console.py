@@ -3,17 +3,22 @@
 import msgspec
 import pytest
 
+from pipeline.alarms.merge import Merge
+from pipeline.alarms.stage import SignalStage
 from pipeline.api.console import words
 from pipeline.api.console.devices_page import device_row, figures
 from pipeline.api.console.frame import device_words
 from pipeline.api.console.picture import boxes, overlay
 from pipeline.api.console.place import script_json
 from pipeline.api.console.rows import place, position, row
+from pipeline.api.console.scene import views
 from pipeline.api.explain import duration
 from pipeline.api.health import judge
 from pipeline.message import SECOND, Alarm, Change, Signal
+from pipeline.wire import pack
 from tests.desk import NOON, sighting, signal
 from tests.doubles import MemoryBook
+from tests.test_merge import CAMERAS, FIRE, seen
 
 
 def alarm(*signals: Signal) -> Alarm:
@@ -118,3 +123,24 @@ def test_figures_of_a_worker_and_of_the_bridge() -> None:
     worker = {"ready": True, "positions": {"records": 12345, "behind": 2}}
     assert figures(worker) == "positions: 12,345 handled, 2 behind"
     assert figures({"accepted": 7, "waiting": 0, "ready": True}) == "7 accepted, 0 waiting"
+
+
+def test_a_fire_is_drawn_while_it_goes_on_and_marked_where_its_lines_meet() -> None:
+    one, both = place(sighted("north")), place(sighted("north", "south"))
+    assert one["shown"] and one["lat"] is None and one["area"]["kind"] == "cone"
+    assert both["area"]["kind"] == "ellipse" and both["lat"] == pytest.approx(FIRE[0], abs=2e-3)
+    over = msgspec.structs.replace(sighted("north"), state="cleared")
+    assert not place(over)["shown"] and place(over)["area"] is None
+
+
+def sighted(*names: str) -> Alarm:
+    book = MemoryBook()
+    stage = SignalStage(book, Merge(CAMERAS))
+    stage.commit([stage.handle(stage.initial(), [pack(seen(n, after=i)) for i, n in enumerate(names)])[1]])
+    return book.alarms()[0]
+
+
+def test_cameras_with_a_pose_have_a_view_on_the_map() -> None:
+    drawn = views(CAMERAS)["features"]
+    assert [f["properties"]["name"] for f in drawn] == [name for name in CAMERAS if name != "bare"]
+    assert drawn[0]["geometry"]["coordinates"][0][0][0] == [116.0, 40.0]

@@ -25,11 +25,13 @@ from pipeline.alarms.book import open_book
 from pipeline.api.app import create
 from pipeline.api.auth import LOOPBACK, new_token, users_of
 from pipeline.api.console import Scene, mount
+from pipeline.api.console.scene import empty, views
 from pipeline.api.desk import Desk, wall_clock
 from pipeline.message import SECOND
 from pipeline.ports import AlarmBook, NotConnected, Retryable, UserError
 from pipeline.pulse import beating
 from pipeline.rules import config
+from pipeline.rules.cameras import Cameras, load_cameras
 from pipeline.rules.fences import Fence
 from pipeline.rules.fleet import load_fleet
 from pipeline.settings import Settings
@@ -51,7 +53,7 @@ def serve(settings: Settings, say: Callable[[str], None]) -> None:
     settings = with_api(settings, listener.getsockname()[1])
     with opened(settings) as desk:
         app = create(desk, chores=(lambda: beat(app, settings), lambda: retain(settings)))
-        mount(app, desk, scene_of(Path(settings.rules.file)))
+        mount(app, desk, scene_of(Path(settings.rules.file), load_cameras(Path(settings.cameras.file))))
         say(f"Console: {address(settings)}")
         run(app, listener)
     if app.state.failed:
@@ -124,8 +126,8 @@ def run(app: FastAPI, listener: socket.socket) -> None:
 # ---------------------------------------------------------------- what the map shows
 
 
-def scene_of(rules: Path) -> Scene:
-    """The fences of the rules, and the roads in `roads.geojson` beside them, if there are any."""
+def scene_of(rules: Path, cameras: Cameras) -> Scene:
+    """The fences of the rules, the roads in `roads.geojson` beside them, if there are any, and the cameras."""
     fences = {fence.key: fence for group in config.load(rules).fences.values() for fence in group}
     roads = rules.parent / "roads.geojson"
     try:
@@ -133,7 +135,7 @@ def scene_of(rules: Path) -> Scene:
     except ValueError as error:
         raise UserError(f"{roads}: not valid JSON: {error}") from None
     shown = {"type": "FeatureCollection", "features": [_feature(fence) for fence in fences.values()]}
-    return Scene(shown, drawn) if drawn else Scene(shown)
+    return Scene(shown, drawn or empty(), views(cameras))
 
 
 def _feature(fence: Fence) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 
 const REFRESH_MS = 1000;
 const COLOURS = {
-  dark: { grid: "#1d2a36", label: "#6d8193", road: "#3b4c5c", fence: "#8aa4bb", unit: "#7fd1ff", rim: "#06121d", old: "#566878", line: "#4fb0ff" },
-  light: { grid: "#dce4ea", label: "#5b6e7f", road: "#a9b7c3", fence: "#4d6478", unit: "#0a66b5", rim: "#ffffff", old: "#8fa1b0", line: "#0a66b5" },
+  dark: { grid: "#1d2a36", label: "#6d8193", road: "#3b4c5c", fence: "#8aa4bb", view: "#7f8cff", fire: "#ff8b3d", unit: "#7fd1ff", rim: "#06121d", old: "#566878", line: "#4fb0ff" },
+  light: { grid: "#dce4ea", label: "#5b6e7f", road: "#a9b7c3", fence: "#4d6478", view: "#4a57c9", fire: "#c4500a", unit: "#0a66b5", rim: "#ffffff", old: "#8fa1b0", line: "#0a66b5" },
 };
 const OLD_MS = 120e3;
 const NAMED_UNITS = 40; // with more of them, names would cover the map: they are shown on hover
@@ -15,7 +15,8 @@ class VedetteMap {
     this.scene = scene;
     this.units = new Map();
     this.places = new Map();
-    this.layers = ["grid", "roads", "fences", "track", "units", "places"].reduce(
+    this.areas = new Map();
+    this.layers = ["grid", "roads", "fences", "views", "areas", "track", "units", "places", "marks"].reduce(
       (all, name) => ({ ...all, [name]: L.layerGroup().addTo(map) }), {});
     map.on("moveend", () => this.drawGrid());
     L.control.scale({ imperial: false, position: "topright" }).addTo(map);
@@ -35,7 +36,7 @@ class VedetteMap {
     const legend = L.control({ position: "bottomright" });
     legend.onAdd = () => {
       const holder = node("div", "legend");
-      for (const [name, words] of [["", "unit"], ["old", "unit, no news for 2 min"], ["ring", "alarm"], ["fence", "fence"]])
+      for (const [name, words] of [["", "unit"], ["old", "unit, no news for 2 min"], ["ring", "alarm"], ["fence", "fence"], ["view", "camera's view"], ["area", "where a fire may be"]])
         holder.append(node("span", "", node("i", name), words));
       return holder;
     };
@@ -87,10 +88,28 @@ class VedetteMap {
         L.circle(at, { radius: feature.properties.radius, color: fence, weight: 1.5, dashArray: "6 4", fillOpacity: 0.06 }),
       onEachFeature: name,
     }).addTo(this.layers.fences);
+    this.drawCameras();
+  }
+
+  // Each camera with a pose: where it stands, and its field of view as far as it is drawn.
+  drawCameras() {
+    const { view } = this.colours;
+    this.layers.views.clearLayers();
+    L.geoJSON(this.scene.cameras, { style: { color: view, weight: 1, opacity: 0.7, fillOpacity: 0.07 }, interactive: false })
+      .addTo(this.layers.views);
+    for (const { properties } of this.scene.cameras.features)
+      L.circleMarker([properties.lat, properties.lon], { radius: 4, weight: 2, color: view, fillOpacity: 0.4 })
+        .bindTooltip(text(properties.name), { permanent: true, direction: "bottom", className: "name" }).addTo(this.layers.views);
+    for (const area of this.areas.values()) area.setStyle(this.areaStyle());
+  }
+
+  areaStyle() {
+    return { color: this.colours.fire, weight: 2, fillOpacity: 0.18 };
   }
 
   fit(bounds) {
     const all = L.featureGroup([...this.layers.roads.getLayers(), ...this.layers.fences.getLayers()]).getBounds();
+    for (const { properties } of this.scene.cameras.features) all.extend([properties.lat, properties.lon]);
     for (const { marker } of this.units.values()) all.extend(marker.getLatLng());
     for (const marker of this.places.values()) all.extend(marker.getLatLng());
     const target = bounds ?? all;
@@ -142,7 +161,11 @@ class VedetteMap {
     for (const place of places) {
       this.places.get(place.id)?.remove();
       this.places.delete(place.id);
+      this.areas.get(place.id)?.remove();
+      this.areas.delete(place.id);
       if (!place.shown) continue;
+      if (place.area) this.showArea(place);
+      if (place.lat === null) continue;
       const icon = L.divIcon({ className: `place sev-${place.severity} state-${place.state}`, iconSize: [22, 22] });
       const marker = L.marker([place.lat, place.lon], { icon, title: place.reason, alt: place.reason });
       marker.on("click keypress", () => emitEvent("place", place.id));
@@ -150,6 +173,13 @@ class VedetteMap {
     }
     this.highlight(this.chosen);
     if (!this.moved && !this.chosen) this.fit();
+  }
+
+  showArea(place) {
+    const area = L.geoJSON(place.area.geometry, { style: this.areaStyle() }).bindTooltip(text(place.reason), { sticky: true });
+    area.on("click", () => emitEvent("place", place.id));
+    this.areas.set(place.id, area.addTo(this.layers.areas));
+    this.map.getContainer().dataset.areas = [...this.areas.keys()].join(" ");
   }
 
   highlight(id) {
@@ -160,6 +190,8 @@ class VedetteMap {
 
   choose(place) {
     this.highlight(place?.id);
+    const area = this.areas.get(place?.id);
+    if (area) return this.map.fitBounds(area.getBounds(), { padding: [24, 24], maxZoom: 14, animate: false });
     if (!place || place.lat === null) return this.moved || this.fit();
     this.map.setView([place.lat, place.lon], Math.max(this.map.getZoom(), 13), { animate: false });
   }

@@ -28,7 +28,7 @@ def mount(app: FastAPI, desk: Desk, scene: Scene) -> None:
 
     @app.get("/console/scene.json", include_in_schema=False)
     async def scene_json() -> JSONResponse:
-        return JSONResponse({"fences": scene.fences, "roads": scene.roads})
+        return JSONResponse({"fences": scene.fences, "roads": scene.roads, "cameras": scene.cameras})
 
     @ui.page("/", title=NAME)
     async def alarms(request: Request) -> None:

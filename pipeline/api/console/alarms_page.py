@@ -13,6 +13,7 @@ from pipeline.api.console.outlook import Outlook
 from pipeline.api.console.picture import Picture
 from pipeline.api.console.place import Place
 from pipeline.api.console.rows import place
+from pipeline.api.fires import desk_nearby
 from pipeline.api.stream import Listener, News
 from pipeline.message import Alarm
 from pipeline.ports import NotConnected, Retryable, UserError
@@ -106,8 +107,9 @@ class AlarmsPage:
 
     async def _show(self, alarm: Alarm) -> None:
         history = await self._desk.call(self._desk.book.history, alarm.id)
+        near = await desk_nearby(self._desk, alarm, who=self._user)
         if alarm.id == self._shown:  # by now another may have been chosen
-            self._detail.show(alarm, history)
+            self._detail.show(alarm, history, near)
 
 
 def _is_new(news: News) -> bool:

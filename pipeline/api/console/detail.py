@@ -10,11 +10,12 @@ from nicegui.events import GenericEventArguments
 
 from pipeline.api.console import words
 from pipeline.api.console.rows import severity, state_name
-from pipeline.api.explain import duration, explain, moment
+from pipeline.api.explain import duration, explain, moment, spelled_units
+from pipeline.api.fires import Nearby
 from pipeline.api.shapes import spelled
 from pipeline.message import Alarm, AlarmEvent
 
-ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back"})
+ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back", "fire", "pose"})
 """Evidence that stands elsewhere on the page."""
 
 Act = Callable[[str, str, str], Awaitable[None]]
@@ -47,8 +48,8 @@ class Detail:
             ui.label(words.SELECT)
             ui.label(words.SELECT_HINT).classes("soft")
 
-    def show(self, alarm: Alarm, history: list[AlarmEvent]) -> None:
-        """Everything about `alarm`."""
+    def show(self, alarm: Alarm, history: list[AlarmEvent], near: Nearby | None = None) -> None:
+        """Everything about `alarm`; `near` are the units near a fire."""
         why = explain(alarm, history)
         self._body.clear()
         with self._body:
@@ -59,6 +60,9 @@ class Detail:
                     ui.label(sentence).classes("sentence")
             _section(words.FACTS)
             _facts(alarm, why.rule.version, why.model)
+            if near is not None:
+                _section(words.NEARBY)
+                _nearby(near)
             _section(words.HISTORY)
             _history(alarm, history)
             _section(words.EVIDENCE)
@@ -134,6 +138,15 @@ def _table(rows: dict[str, str]) -> None:
                 ui.label(name)
             with ui.element("dd"):
                 ui.label(value)
+
+
+def _nearby(near: Nearby) -> None:
+    with ui.element("ul").classes("nearby"):
+        for name, unit in spelled_units(near):
+            with ui.element("li"):
+                ui.label(name).classes(f"chip near-{name.replace(' ', '-')}")
+                ui.label(unit)
+    ui.label(words.NEARBY_HINT if near.units else words.NOBODY_NEAR).classes("soft")
 
 
 def _history(alarm: Alarm, history: list[AlarmEvent]) -> None:

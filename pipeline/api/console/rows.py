@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.api.console import words
+from pipeline.api.fires import drawn
 from pipeline.message import Alarm
 
 SEVERE = ("critical", "high", "warning", "info")
@@ -42,8 +43,12 @@ def row(alarm: Alarm) -> dict[str, Any]:
 
 
 def place(alarm: Alarm) -> dict[str, Any]:
-    """A mark on the map; `lat` is None for an alarm without a place, `shown` is whether it has a mark."""
+    """A mark on the map; `lat` is None for an alarm without a place, `shown` is whether it has a mark.
+
+    `area` is the cone or ellipse of a fire that goes on.
+    """
     where = position(alarm.evidence)
+    area = drawn(alarm.evidence) if alarm.state in ("raised", "acknowledged") else None
     return {
         "id": alarm.id,
         "lat": where[0] if where else None,
@@ -51,13 +56,16 @@ def place(alarm: Alarm) -> dict[str, Any]:
         "severity": severity(alarm),
         "state": alarm.state,
         "reason": alarm.reason,
-        "shown": where is not None and alarm.state in ("raised", "acknowledged"),
+        "area": area,
+        "shown": (where is not None or area is not None) and alarm.state in ("raised", "acknowledged"),
     }
 
 
 def position(evidence: dict[str, Any]) -> tuple[float, float] | None:
-    """(lat, lon) of the evidence, at its top or in its `fix`."""
-    for holder in (evidence, evidence.get("fix"), evidence.get("position")):
+    """(lat, lon) of the evidence: of its fire, at its top or in its `fix`."""
+    fire = evidence.get("fire")
+    placed = fire.get("place") if isinstance(fire, dict) else None
+    for holder in (placed, evidence, evidence.get("fix"), evidence.get("position")):
         if isinstance(holder, dict):
             lat, lon = holder.get("lat"), holder.get("lon")
             if isinstance(lat, int | float) and isinstance(lon, int | float):

@@ -8,6 +8,7 @@ NAME: Final = "Vedette"
 ALARMS: Final = "Alarms"
 DEVICES: Final = "Devices"
 TRACKS: Final = "Tracks"
+CAMERAS: Final = "Cameras"
 SKIP: Final = "Skip to content"
 
 SEES: Final = "Seeing"
@@ -38,10 +39,13 @@ BACK: Final = "Back to the list"
 WHY: Final = "Why"
 FACTS: Final = "Facts"
 HISTORY: Final = "History"
+NEARBY: Final = "Units near it"
+NEARBY_HINT: Final = "Read for this alarm; the reading stands on the audit log."
+NOBODY_NEAR: Final = "No enrolled unit is inside, heading in, or free."
 EVIDENCE: Final = "Evidence"
 NO_PICTURE: Final = "The picture is past its retention, or was never kept."
 NO_PLACE: Final = "This alarm has no place on the map."
-MAP: Final = "Map of units, fences and alarms"
+MAP: Final = "Map of units, fences, cameras and alarms"
 
 SUBJECT: Final = "Subject"
 PLACE: Final = "Place"
@@ -62,6 +66,8 @@ CHANGES: Final = {
     "raised": "Raised",
     "began": "Raised",
     "escalated": "Graver",
+    "joined": "Seen by another",
+    "left": "Lost by one",
     "still": "Still so",
     "cleared": "Over",
     "ended": "Over",
