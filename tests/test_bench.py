@@ -30,7 +30,7 @@ from pipeline.rules.fences import FenceIndex, load_fences
 from pipeline.rules.fleet import load_fleet
 from pipeline.store import open_store
 
-TINY = Scale(fold_records=20, records=20, stored=0, messages=300, paced_s=0.2, frames=8, probes=2)
+TINY = Scale(fold_records=20, records=20, stored=0, messages=300, paced_s=0.2, frames=8, soak=20, probes=2)
 T0 = 1_800_000_000 * SECOND
 
 
@@ -167,10 +167,12 @@ def test_vision_is_held_against_the_bare_session(tmp_path: Path) -> None:
     model = Path(settings_in(tmp_path).vision.model)
     if not (model / "model.onnx").is_file():
         pytest.skip(f"no model in {model}")
-    stage, detect, per_core = vision.run(Options(TINY))
+    stage, detect, per_core, p50, p95, memory = vision.run(Options(TINY))
     assert stage.reference == detect.reference > 0.05
     assert all(0.1 < figure.ratio < 3 for figure in (stage, detect))
     assert 0.3 < per_core.ratio < 1.2
+    assert 5 < p50.value <= p95.value and p95.reference == 1000
+    assert 50 < memory.reference < 2000 and 0.5 < memory.ratio < 2
 
 
 def test_mqtt_from_publisher_to_store() -> None:

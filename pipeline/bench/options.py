@@ -15,7 +15,8 @@ UNITS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Counts of one run. `stored` are positions that lie in the store before it is timed."""
+    """Counts of one run. `stored` are positions that lie in the store before it is timed, `soak` the frames over
+    which the vision worker is watched."""
 
     fold_records: int
     records: int
@@ -23,11 +24,14 @@ class Scale:
     messages: int
     paced_s: float
     frames: int
+    soak: int
     probes: int
 
 
 SCALES = {
-    "small": Scale(fold_records=1_500, records=4_000, stored=0, messages=20_000, paced_s=5.0, frames=48, probes=40),
+    "small": Scale(
+        fold_records=1_500, records=4_000, stored=0, messages=20_000, paced_s=5.0, frames=48, soak=400, probes=40
+    ),
     "full": Scale(
         fold_records=10_000,
         records=20_000,
@@ -35,10 +39,11 @@ SCALES = {
         messages=200_000,
         paced_s=30.0,
         frames=240,
+        soak=10_000,
         probes=300,
     ),
 }
-"""`small` takes some three minutes for everything, `full` a quarter of an hour."""
+"""`small` takes some four minutes for everything, `full` half an hour."""
 
 
 def silent(_text: str) -> None:

@@ -28,7 +28,7 @@ BENCHES = {
     "fold": Bench("fold", "positions/s through clean and rules alone"),
     "telemetry": Bench("telemetry", "positions/s of the telemetry worker, from the log to committed store writes"),
     "mqtt": Bench("mqtt", "messages/s from MQTT to the store, one position each, and the time to their receipt"),
-    "vision": Bench("vision", "frames/s of the vision stage against bare ONNX Runtime"),
+    "vision": Bench("vision", "frames/s of the vision stage against bare ONNX Runtime; ms to the store; memory"),
     "latency": Bench("latency", "ms from a published fix to its alarm on the operators' stream"),
     "start": Bench("start", "seconds from `vedette up --demo` to ready and to alarms"),
 }

@@ -1,13 +1,14 @@
 """`vision`: the vision worker's stage beside bare ONNX Runtime on the same model, input and threads.
 
-Stage and bare runs take turns, a batch each, so that whatever else the machine does weighs on both alike.
+Stage and bare runs take turns, a batch each, so that whatever else the machine does weighs on both alike. Then the
+worker in the real stack (`soak`): time to the store below saturation, and memory.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import onnxruntime as ort  # type: ignore[import-untyped]
 
 from pipeline import wire
+from pipeline.bench import soak
 from pipeline.bench.figure import Figure, median
 from pipeline.bench.options import Options
+from pipeline.bench.picture import SIZE, jpegs
 from pipeline.bench.rig import settings_in
-from pipeline.bench.world import World
 from pipeline.message import SECOND, Float32s, Frame, FrameRecord
 from pipeline.settings import Settings
 from pipeline.vision.card import load_card, load_weights
@@ -26,8 +28,6 @@ from pipeline.vision.detector import Letterbox, OnnxDetector, output_names
 from pipeline.vision.families import family
 from pipeline.vision.picture import Picture, decode
 
-SIZE, QUALITY = (1280, 720), 85
-SMOKE_AFTER_S = 2.0
 PICTURES = 16
 """Different pictures at the most; they take turns."""
 
@@ -52,9 +52,16 @@ class Watch:
         self.cpu.clear()
 
 
-def run(options: Options) -> list[Figure]:
+def run(options: Options) -> Iterator[Figure]:
+    figures = beside_bare(options)
+    yield from figures
+    yield from soak.run(options, figures[0].value)
+
+
+def beside_bare(options: Options) -> list[Figure]:
+    """Frames/s of the stage, of the detector alone, and of the stage by CPU time."""
     with tempfile.TemporaryDirectory(prefix="vedette-bench-") as folder:
-        World(start=0, units=1).write(Path(folder))
+        soak.write_world(Path(folder))
         settings = settings_in(Path(folder))
         options.say("vision: rendering and encoding pictures")
         pictures = jpegs(min(PICTURES, max(1, options.scale.frames // 4)))
@@ -86,15 +93,6 @@ def _figures(stage: Watch, detect: Watch, *bare: Watch, threads: int) -> list[Fi
         ),
         Figure("vision_per_core", median(stage.cpu), "frames/s", cheapest, "vision by CPU seconds of all threads"),
     ]
-
-
-def jpegs(count: int) -> list[bytes]:
-    """Pictures of the demonstration's watch-tower, one a second, in which smoke rises."""
-    from edge.demo.scene import Scene
-    from edge.picture import encode
-
-    scene = Scene(SIZE, seed=3, smoke_after_s=SMOKE_AFTER_S)
-    return [encode(scene.render(float(second)), QUALITY) for second in range(count)]
 
 
 def _ways(settings: Settings, pictures: Sequence[bytes]) -> tuple[Watch, ...]:

@@ -28,7 +28,7 @@ INFLUX = "VEDETTE_BENCH_INFLUX"
     type=click.Choice(["small", "full"]),
     default="small",
     show_default=True,
-    help="small: some three minutes for everything; full: the design's own sizes, a quarter of an hour.",
+    help="small: some four minutes for everything; full: the design's own sizes, half an hour.",
 )
 @click.option("--influx", metavar="URL", envvar=f"{INFLUX}_URL", help="Measure InfluxDB 2 as well.")
 @click.option("--kafka", metavar="HOST:PORT", envvar="VEDETTE_BENCH_KAFKA", help="Measure Apache Kafka as well.")
@@ -39,7 +39,7 @@ def command(names: tuple[str, ...], as_json: bool, scale: str, influx: str | Non
     fold       positions/s through clean and rules alone
     telemetry  positions/s of the telemetry worker, from the log to committed store writes
     mqtt       messages/s from MQTT to the store, one position each, and the time to their receipt
-    vision     frames/s of the vision stage against bare ONNX Runtime
+    vision     frames/s of the vision stage against bare ONNX Runtime; ms to the store; memory
     latency    ms from a published fix to its alarm on the operators' stream
     start      seconds from `vedette up --demo` to ready and to alarms
 
