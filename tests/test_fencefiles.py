@@ -156,7 +156,7 @@ def test_a_bare_geometry_is_called_as_its_file(tmp_path: Path) -> None:
         ("a.wkt", "SRID=3857;POINT (1 2)", "reference system 3857"),
         ("a.wkt", "TRIANGLE ((0 0, 1 1, 1 0, 0 0))", "TRIANGLE has no inside"),
         ("a.csv", "id,shape\n", "has no column wkt"),
-        ("a.shp", "x", ".shp is no kind of fence file"),
+        ("a.dxf", "x", ".dxf is no kind of fence file"),
         ("a.kmz", "x", "is not a KMZ"),
         (
             "a.geojson",

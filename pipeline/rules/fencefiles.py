@@ -4,6 +4,7 @@
 .kml .kmz        placemarks; radius, width and corridor from ExtendedData
 .gpx             routes and tracks as lines, waypoints as circles; radius, width and corridor from extensions
 .wkt             one or more geometries; `lat_first` as Traccar writes them, with CIRCLE (lat lon, metres)
+.shp .zip        a shapefile on longitude and latitude, with its .dbf and .prj; radius, width, corridor as columns
 .csv             a column wkt beside id or name, and radius, width or corridor if wanted
 """
 
@@ -16,6 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from pipeline.rules.fenceshp import shp_features
 from pipeline.rules.fencewkt import geometries
 from pipeline.rules.fencexml import gpx_features, kml_features
 from pipeline.rules.shapes import AREAS, LINES, FenceError, Reading
@@ -43,9 +45,10 @@ def read_features(path: Path, source: str, how: Reading) -> list[Any]:
         return _wkt(_text(data, source), source, path.stem, how)
     if suffix == ".csv":
         return _table(_text(data, source), source, how)
-    raise FenceError(
-        source, f"{suffix or 'no suffix'} is no kind of fence file", "use .geojson, .kml, .gpx or .wkt"
-    )
+    if suffix in (".shp", ".zip"):
+        return shp_features(path, data, source, how, MAX_BYTES)
+    said = f"{suffix or 'no suffix'} is no kind of fence file"
+    raise FenceError(source, said, "use .geojson, .kml, .gpx, .wkt, or a shapefile as .zip")
 
 
 def _bytes(path: Path, source: str) -> bytes:
