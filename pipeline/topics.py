@@ -21,7 +21,7 @@ from pipeline.ports import NotConnected, UserError
 from pipeline.settings import Log, Settings
 
 SPREAD = (wire.POSITIONS, wire.FRAMES, wire.READINGS)
-SINGLE = (wire.DEVICES, wire.SIGNALS, wire.ALARMS, wire.QUARANTINE)
+SINGLE = (wire.DEVICES, wire.SIGNALS, wire.ALARMS, wire.QUARANTINE, wire.COMPANY)
 MAX_RECORD = wire.LOG_LIMIT
 """Bytes of the largest record, key and headers included."""
 PATIENCE_S = 5.0

@@ -46,6 +46,7 @@ DEVICES: Final = "devices"
 SIGNALS: Final = "signals"
 ALARMS: Final = "alarms"
 QUARANTINE: Final = "quarantine"
+COMPANY: Final = "company"
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}")
 """Device and unit names: safe in a topic, a subject, a file name and a URL. No space, wildcard or slash."""

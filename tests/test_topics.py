@@ -31,7 +31,7 @@ def test_all_topics_are_made_and_a_second_time_changes_nothing() -> None:
             found = asyncio.run(streams(server.url))
             assert set(found) == {
                 *(stream_name(t, n) for t in (wire.POSITIONS, wire.FRAMES, wire.READINGS) for n in range(4)),
-                *(stream_name(t, 0) for t in (wire.DEVICES, wire.SIGNALS, wire.ALARMS, wire.QUARANTINE)),
+                *(stream_name(t, 0) for t in topics.SINGLE),
             }
             assert sum(size or 0 for size in found.values()) == topics.log_bytes(Log())
 

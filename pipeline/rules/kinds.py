@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.rules import company, harsh, hours, limit, longstop, missing, rate, route, spec
+from pipeline.rules import blind, company, harsh, hours, limit, longstop, missing, rate, route, spec, weather
 from pipeline.rules.fences import Fence
 from pipeline.rules.head import Head
 from pipeline.rules.spec import Common
@@ -20,9 +20,11 @@ KINDS: dict[str, type[Common]] = {
     "harsh": harsh.Spec,
     "trip_hours": hours.Spec,
     "company": company.Spec,
+    "blind": blind.Spec,
     "reading_limit": limit.Spec,
     "reading_rate": rate.Spec,
     "reading_missing": missing.Spec,
+    "fire_weather": weather.Spec,
 }
 MOVES: dict[type[Common], Build] = {
     longstop.Spec: longstop.build,

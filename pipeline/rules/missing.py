@@ -49,30 +49,39 @@ class Missing:
         return State({}, {})
 
     def step(self, state: State, batch: Moves) -> tuple[State, list[Signal]]:
+        """Readings that came late are signs of life too."""
+        samples = batch.batch
+        order = np.argsort(samples.record, kind="stable")
+        firsts = np.searchsorted(samples.record[order], np.arange(len(samples.heard) + 1)).tolist()
         signals: list[Signal] = []
-        received = batch.column("received")
-        for row in np.argsort(received, kind="stable").tolist():
-            series, at = batch.unit(row), int(received[row])
-            if self._series.covers(series) and at > state.last.get(series, -1):
-                signals += self._hear(state, series, at)
+        for i, heard in enumerate(samples.heard.tolist()):
+            now = self._listen(state, heard)
+            series = {samples.units[u] for u in samples.unit[order[firsts[i] : firsts[i + 1]]].tolist()}
+            for name in sorted(filter(self._series.covers, series)):
+                signals += self._hear(state, name, now)
+            signals += self._due(state, now)
         return state, signals
 
     def tick(self, state: State, watermark: int) -> tuple[State, list[Signal]]:
-        if watermark - state.now > PAUSE:
-            state.since = watermark
-        state.now = max(state.now, watermark)
-        if watermark <= state.look:
-            return state, []
-        awaited = {
-            series: max(last, state.since) for series, last in state.last.items() if series not in state.open
-        }
-        late = sorted(series for series, heard in awaited.items() if watermark - heard > self._limit)
-        state.look = min((h for s, h in awaited.items() if s not in late), default=watermark) + self._limit
-        signals = []
+        return state, self._due(state, self._listen(state, watermark))
+
+    def _listen(self, state: State, heard: int) -> int:
+        """The bridge's clock, which never goes back."""
+        now = max(state.now, heard)
+        if now - state.now > PAUSE:
+            state.since = now
+        state.now = now
+        return now
+
+    def _due(self, state: State, now: int) -> list[Signal]:
+        if now <= state.look:
+            return []
+        awaited = {s: max(last, state.since) for s, last in state.last.items() if s not in state.open}
+        late = sorted(series for series, heard in awaited.items() if now - heard > self._limit)
         for series in late:
-            state.open[series] = awaited[series] + self._limit
-            signals.append(self._began(state, series))
-        return state, signals
+            state.open[series] = awaited.pop(series) + self._limit
+        state.look = min(awaited.values(), default=now) + self._limit
+        return [self._began(state, series) for series in late]
 
     def _hear(self, state: State, series: str, at: int) -> list[Signal]:
         signals: list[Signal] = []

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -36,7 +37,8 @@ CHANNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 class SampleBatch:
     """Readings in columns, in order of arrival. `unit` indexes `units`, which are series: `device/channel`.
 
-    `measure` indexes `measures`, the units of measure as the devices name them. `moves.arrange` takes it.
+    `measure` indexes `measures`, the units of measure as the devices name them. `heard` is the bridge's clock at
+    each record, also at one without readings, which is a tick; `record` indexes it. `moves.arrange` takes it.
     """
 
     units: tuple[str, ...]
@@ -44,25 +46,27 @@ class SampleBatch:
     unit: NDArray[np.uint32]
     measure: NDArray[np.uint32]
     at: Ints
-    received: Ints
+    record: Ints
     value: Floats
+    heard: Ints
 
     def __len__(self) -> int:
         return len(self.at)
 
 
 def batch_of(records: Sequence[ReadingRecord]) -> SampleBatch:
-    rows = [(record, reading) for record in records for reading in record.readings]
-    units, unit = codes([f"{record.device}/{reading.channel}" for record, reading in rows])
-    measures, measure = codes([reading.unit for _record, reading in rows])
+    rows = [(i, reading) for i, record in enumerate(records) for reading in record.readings]
+    units, unit = codes([f"{records[i].device}/{reading.channel}" for i, reading in rows])
+    measures, measure = codes([reading.unit for _i, reading in rows])
     return SampleBatch(
         units,
         measures,
         unit,
         measure,
-        at=np.array([reading.at for _record, reading in rows], np.int64),
-        received=np.array([record.received for record, _reading in rows], np.int64),
-        value=np.array([reading.value for _record, reading in rows], np.float64),
+        at=np.array([reading.at for _i, reading in rows], np.int64),
+        record=np.array([i for i, _reading in rows], np.int64),
+        value=np.array([reading.value for _i, reading in rows], np.float64),
+        heard=np.array([record.received for record in records], np.int64),
     )
 
 
@@ -95,12 +99,13 @@ class Channels(msgspec.Struct):
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Protocol):
     """Bounds of a believable stamp, microseconds: `earliest` since the epoch, `future` after `received`."""
 
-    earliest: int
-    future: int
+    @property
+    def earliest(self) -> int: ...
+    @property
+    def future(self) -> int: ...
 
 
 def sift(state: Channels, record: ReadingRecord, clock: Clock) -> tuple[ReadingRecord, list[Refusal]]:
