@@ -161,7 +161,7 @@ class Intake:
             self._check(envelope, payload)
             self._seen(device, received, _printable(_decode(bytes(envelope.body), Status, "status")))
             return
-        self._seen(device, received)
+        self._seen(device, received, picture=kind == "frame")
         source = Source(device, envelope.epoch)
         if self._next_of(source, envelope, received):
             self._check(envelope, payload)
@@ -269,10 +269,10 @@ class Intake:
         pieces = [reports[i : i + REPORTS] for i in range(0, len(reports), REPORTS)] or [[]]
         return [Record(wire.DEVICES, 0, "", wire.pack(DeviceRecord(now, piece))) for piece in pieces]
 
-    def _seen(self, device: str, received: int, status: Status | None = None) -> None:
-        before = self._reports.get(device)
-        count = (before.messages if before else 0) + 1
-        self._reports[device] = DeviceReport(device, received, count, status or (before.status if before else None))
+    def _seen(self, device: str, received: int, status: Status | None = None, *, picture: bool = False) -> None:
+        before = self._reports.get(device) or DeviceReport(device, received)
+        count, frames = before.messages + 1, before.frames + picture
+        self._reports[device] = DeviceReport(device, received, count, status or before.status, frames)
 
     def _refuse_fix(self, device: str, unit: str, received: int) -> None:
         """Without its place: a unit that cannot be enrolled is not tracked, not even here."""

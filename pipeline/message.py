@@ -202,12 +202,16 @@ class ReadingRecord(msgspec.Struct, frozen=True):
 
 
 class DeviceReport(msgspec.Struct, frozen=True):
-    """What the bridge knows of one device: the last sign of life of any kind, and its last own words."""
+    """What the bridge knows of one device: the last sign of life of any kind, and its last own words.
+
+    `frames` of its `messages` since the last report carried a picture.
+    """
 
     device: str
     received: int
     messages: int = 0
     status: Status | None = None
+    frames: int = 0
 
 
 class DeviceRecord(msgspec.Struct, frozen=True):
@@ -266,7 +270,7 @@ class Look(msgspec.Struct, frozen=True):
 
     `thumb` is the grey picture as 64 x 36 bytes, `grain` single pixels of it as 32 x 18 bytes, `detail` how much
     structure each of 16 x 9 blocks has, in eighths of a grey level; all row by row. `mark` is the same for the same
-    bytes. `sharpness` is how much fine detail the coarse structure has, in per cent; None where there is too little.
+    bytes. `sharpness` is the fine detail of what has structure, in per cent; None where too little has.
     """
 
     mean: float

@@ -170,6 +170,7 @@ def scored_frames(
     `every_s` leaves out frames that come sooner after the one before, in event time; `pace` is above 1 for time
     lapse. The file's name is the camera's name. Raises UserError for a file that cannot be opened as video.
     """
+    from pipeline.vision.look import measure
     from pipeline.vision.motion import Patch, look
 
     camera = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-_")[:63] or "video"
@@ -184,7 +185,9 @@ def scored_frames(
         at = start + round(seconds * SECOND)
         height, width = picture.shape[:2]
         moving, patches = look(picture, list(found), patches, at=at)
-        yield ScoredFrame(camera, at, at, width, height, detector.model, list(found), changes=moving)
+        yield ScoredFrame(
+            camera, at, at, width, height, detector.model, list(found), changes=moving, look=measure(picture)
+        )
 
 
 def frame_count(video: Path) -> int:

@@ -42,10 +42,10 @@ def mistakes(path: Path) -> list[tuple[int, str, str]]:
 
 def test_the_shipped_rules_load_and_make_rules(root: Path) -> None:
     rules = load(root / "config" / "rules.toml")
-    assert {spec.kind for spec in rules.specs} == set(KINDS)
+    assert {spec.kind for spec in rules.specs} == {*KINDS, "blind"}
     assert len(rules.telemetry()) == 3
-    assert len(rules.devices()) == 1
-    assert len(rules.sightings({"fire": 0.4, "smoke": 0.5})) == 2
+    assert len(rules.devices()) == 2
+    assert len(rules.sightings({"fire": 0.4, "smoke": 0.5})) == 3
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -10,18 +10,40 @@ named in `pipeline.rules.causes`; a camera that sends nothing at all is `pipelin
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from pipeline.message import Change, Look, ScoredFrame, Signal
+from pipeline.message import SECOND, Change, Look, ScoredFrame, Signal
 from pipeline.rules import eye as eyes
 from pipeline.rules.causes import CAUSES, FROZEN, MOVED, STALE, Case, Limits, Sign
 from pipeline.rules.eye import Eye
 from pipeline.rules.head import Head, spell_s
+from pipeline.rules.pictures import NoPictures, PictureState
 from pipeline.rules.sighting import FUTURE
+from pipeline.rules.spec import Common, NotNegative, Positive
 
 WELL_FRAMES = 3
+Cause = Literal["black", "white", "frozen", "covered", "moved", "defocused", "stale", "silent"]
+"""Those of `causes.CAUSES`, and the one that is told without any picture."""
+
+
+class Spec(Common, frozen=True, kw_only=True):
+    cameras: list[str] = msgspec.field(default_factory=list)
+    causes: list[Cause] = msgspec.field(default_factory=list)
+    persist_s: NotNegative = 20.0
+    frozen_s: Positive = 30.0
+    close_s: NotNegative = 30.0
+    stale_s: Positive = 300.0
+    slow_s: Positive = 43_200.0
+    settle_s: NotNegative = 60.0
+    accept_s: Positive = 3600.0
+    silent_s: Positive = 120.0
+
+    def limits(self) -> Limits:
+        """Its times in microseconds."""
+        names = ("persist", "frozen", "close", "stale", "slow", "settle", "accept")
+        return Limits(**{name: round(getattr(self, f"{name}_s") * SECOND) for name in names})
 
 
 class Suspicion(msgspec.Struct):
@@ -222,3 +244,14 @@ def _clock(frame: ScoredFrame, cause: str) -> int:
 def _numbers(look: Look | None) -> dict[str, Any]:
     names = ("mean", "contrast", "dark", "bright", "sharpness")
     return {name: getattr(look, name) for name in names} if look else {}
+
+
+def build(spec: Spec, head: Head) -> tuple[Blind, type[State]]:
+    """The rule over `ScoredFrame`."""
+    return Blind(head, spec.limits(), spec.causes), State
+
+
+def build_silent(spec: Spec, head: Head) -> list[tuple[NoPictures, type[PictureState]]]:
+    """The rule over `DeviceRecord`, where the table watches for cameras that send nothing."""
+    watched = not spec.causes or "silent" in spec.causes
+    return [(NoPictures(head, round(spec.silent_s * SECOND)), PictureState)] if watched else []

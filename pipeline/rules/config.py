@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
-from pipeline.rules import company, geofence, kinds, passing, sighting, silence, speed
+from pipeline.rules import blind, company, geofence, kinds, passing, sighting, silence, speed
 from pipeline.rules.calendars import Hours
 from pipeline.rules.cameras import Cameras
 from pipeline.rules.fences import Fence, datum_doubt
@@ -95,10 +95,13 @@ class RuleSet:
 
     def devices(self) -> list[tuple[Any, type[Any]]]:
         """Rules over `DeviceRecord`, each with the type of its state."""
-        return [
+        rules: list[tuple[Any, type[Any]]] = [
             (silence.DeviceSilence(self._head(spec), _micros(spec.limit_s)), silence.DeviceState)
             for spec in self._of(DeviceSilenceSpec)
         ]
+        for watch in self._of(blind.Spec):
+            rules += blind.build_silent(watch, self._head(watch))
+        return rules
 
     def sightings(
         self, thresholds: Mapping[str, float], cameras: Cameras | None = None
@@ -108,10 +111,11 @@ class RuleSet:
         `cameras` have masks and scores of their own. Raises UserError for a label that the model does not know.
         """
         views = Views(cameras)
-        return [
+        rules: list[tuple[Any, type[Any]]] = [
             (sighting.Sighting(self._head(spec), self._confirmation(spec, thresholds), views), sighting.State)
             for spec in self._of(SightingSpec)
         ]
+        return rules + [blind.build(spec, self._head(spec)) for spec in self._of(blind.Spec)]
 
     def places(self, fleet: Fleet | None = None) -> Iterator[tuple[Head, tuple[Fence, ...], Edge]]:
         """For each geofence its fences, and how their edges are crossed."""

@@ -15,8 +15,10 @@ from pipeline.message import SECOND, Change, Detections, FrameRecord, HeldBack, 
 from pipeline.ports import AlarmBook, Blobs, Detector, InvalidMessage, Rule, Store
 from pipeline.record import RAW_KEPT, Record, decoded, refusal_record, signal_record
 from pipeline.rules import states
+from pipeline.rules.blind import Blind
 from pipeline.rules.sighted import take_held_back
 from pipeline.vision import motion
+from pipeline.vision.look import measure
 from pipeline.vision.motion import Detection, Patch
 from pipeline.vision.picture import Decoded
 from pipeline.vision.shadow import Both, Shadow
@@ -49,6 +51,8 @@ class Seen:
     pictures: list[bytes] = field(default_factory=list)
     held: list[HeldBack] = field(default_factory=list)
     both: list[tuple[Both, bytes]] = field(default_factory=list)
+    blind: set[tuple[str, int]] = field(default_factory=set)
+    """(camera, time) of pictures in which the camera was blind: scored, and no sign that it sees."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class VisionStage:
         self._max_age = int(max_age_s * SECOND)
         self._now = now
         self._shadow = shadow
+        self._blind = [(i, rule) for i, (rule, _kind) in enumerate(rules) if isinstance(rule, Blind)]
         self.shed: Counter[str] = Counter()
         self.scored: Counter[str] = Counter()
 
@@ -121,7 +126,9 @@ class VisionStage:
         frames = [frame for seen in outcomes for frame in seen.frames]
         if frames:
             self._sinks.store.write_frames(frames)
-            newest = {frame.camera: min(frame.at, frame.received) for frame in frames}
+            unseen = {picture for seen in outcomes for picture in seen.blind}
+            fresh = [frame for frame in frames if (frame.camera, frame.at) not in unseen]
+            newest = {frame.camera: min(frame.at, frame.received) for frame in fresh}
             rows = [{"device": camera, "frame_scored": at} for camera, at in newest.items()]
             self._sinks.book.report_devices(rows)
 
@@ -186,6 +193,7 @@ class VisionStage:
             detections=found,
             clock=record.frame.clock,
             changes=changes,
+            look=measure(shown.picture, record.frame.image) if self._blind else None,
         )
 
     def _apply_shadow(self, scored: ScoredFrame, shown: Decoded, image: bytes, seen: Seen) -> None:
@@ -210,6 +218,8 @@ class VisionStage:
             seen.held += take_held_back(state.rules[i])
             for signal in signals:
                 seen.signals.append(self._with_picture(signal, image, seen))
+        if any(rule.stands(state.rules[i], scored.camera) for i, rule in self._blind):
+            seen.blind.add((scored.camera, scored.at))
 
     def _with_picture(self, signal: Signal, image: bytes, seen: Seen) -> Signal:
         """The frame that made the rule speak goes with its word, by the hash of its bytes."""
