@@ -67,6 +67,8 @@ GOLDEN: dict[str, tuple[dict[str, NDArray[Any]], float]] = {
     "yolov8": ({"output": rows(CELLS, 7, *CENTRE, 0.1, 0.8).transpose(0, 2, 1)}, 0.8),
     "yolox": ({"output": rows(CELLS, AT, *NUMBERS)}, 0.72),
     "yolov10": ({"output": rows(300, 0, *THING, 0.7, 1.0)}, 0.7),
+    "rt-detr": ({"output": rows(300, 0, *unit(CENTRE), 0.7, 1.0)}, 0.7),
+    "rt-detr-scores": ({"output": rows(300, 0, *unit(CENTRE), 0.1, 0.7)}, 0.7),
     "yolo-nas-flat": ({"output": np.array([[0, *THING, 0.7, 1]], np.float32)}, 0.7),
     "yolov7-end2end": ({"output": np.array([[0, *THING, 1, 0.7]], np.float32)}, 0.7),
     "end2end": ({"count": np.array([[1]], np.int64), **lists(THING, 1)}, 0.7),

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from pipeline.cli import compared
 from pipeline.cli.common import settings_options
 from pipeline.cli.detect import as_row
 from pipeline.ports import InvalidMessage, UserError
@@ -26,7 +27,7 @@ FOLDER = click.Path(path_type=Path)
 LEAST_SCORE = 0.05
 
 
-@click.group()
+@click.group(commands={"compare": compared.command})
 def command() -> None:
     """Bring a model of your own: any ONNX file of a layout known here, or one that Frigate is configured for.
 

@@ -5,7 +5,7 @@ Where two families would fit, nothing is guessed: the refusal names the key to s
     one [1,4+c,n]          yolov8             numbers before cells
     one [1,3 x cells,5+c]  yolov5             three anchors a cell; cells are those of strides 8, 16 and 32
     one [1,cells,k]        yolov8, yolox or decoded (as yolov5), by the number of classes and by the values
-    one [1,n,6]            yolov10            n is no number of cells
+    one [1,n,6]            yolov10            n is no number of cells; rt-detr by its metadata
     one [n,7]              yolo-nas-flat or yolov7-end2end: only the names tell
     one [1,c]              classification, softmax or sigmoid by the values
     boxes and scores       points/yolo-nas, rf-detr, detr, ssd by names and values; [n,5] and labels: mmdet
@@ -96,7 +96,7 @@ def _single(seen: Evidence) -> Guess:
     rows, wide = value.shape[1:]
     count = cells(picture.width, picture.height)
     if wide == 6 and (rows not in (count, 3 * count) or str(graph.note("end2end")) == "True"):
-        return Guess("yolov10", [name], f"{rows} rows of 6")
+        return _chosen(graph, name, value)
     if wide == count or (wide > rows and rows != count and rows != 3 * count):
         return Guess("yolov8", [name], f"{rows - 4} classes before {wide} cells, no objectness")
     if rows == 3 * count:
@@ -104,9 +104,29 @@ def _single(seen: Evidence) -> Guess:
     return _rows(name, value, picture, seen.classes)
 
 
+def _chosen(graph: Graph, name: str, value: NDArray[Any]) -> Guess:
+    """[1,n,6]: corners in pixels, or RT-DETR's centres in parts of the input."""
+    about = f"{graph.metadata.get('head', '')} {graph.metadata.get('description', '')}".lower()
+    if "rtdetr" in about or "rt-detr" in about:
+        return Guess("rt-detr", [name], "rows of 6 from RT-DETR, by its metadata")
+    if value[..., 4].any() and _inside(value[..., :4]):
+        raise ambiguous(
+            ["rt-detr", "yolov10"],
+            "rows of 6 with boxes in parts of the input (for yolov10 so: --set output.unit=unit)",
+        )
+    return Guess("yolov10", [name], f"{value.shape[1]} rows of 6")
+
+
+def _inside(boxes: NDArray[Any]) -> bool:
+    """Are these parts of the input, not pixels?"""
+    return bool(np.abs(boxes).max(initial=0) <= 2)
+
+
 def _rows(name: str, value: NDArray[Any], picture: Picture, classes: int) -> Guess:
     """[1,n,k] with one row a cell, or with cells nobody knows."""
     wide = value.shape[2]
+    if classes and wide == 4 + classes and _inside(value[..., :4]):
+        return Guess("rt-detr-scores", [name], "rows of 4 and classes, boxes in parts of the input")
     if classes and wide == 4 + classes:
         return Guess("yolov8", [name], f"rows of 4 and {classes} classes, no objectness")
     if not classes or wide != 5 + classes:
@@ -140,8 +160,7 @@ def _two(seen: Evidence) -> Guess:
     if fives and lists:
         return Guess("mmdet", [fives[0], lists[0]], "boxes with scores, and labels")
     boxes, scores = _boxes_and_scores(values)
-    inside = np.abs(values[boxes]).max(initial=0) <= 2
-    if not inside:
+    if not _inside(values[boxes]):
         return Guess("yolo-nas", [boxes, scores], "boxes in pixels, and scores by class")
     if "logit" in scores:
         return Guess("detr", [boxes, scores], "boxes in parts of the picture, logits by that name")

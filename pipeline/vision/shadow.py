@@ -129,7 +129,8 @@ def _packed(both: Both) -> tuple[Any, ...]:
 
 def _unpacked(row: Any) -> Both:
     decode = msgspec.msgpack.Decoder(list[Row]).decode
-    return Both(*row[:4], decode(row[4]), decode(row[5]))
+    camera, at, main, shadow = row[:4]
+    return Both(camera, at, main, shadow, decode(row[4]), decode(row[5]))
 
 
 class Shadow:
@@ -153,8 +154,8 @@ class Shadow:
         self.scored[scored.camera] += 1
         x, y = scored.width / picture.shape[1], scored.height / picture.shape[0]
         other = [(label, score, (b[0] * x, b[1] * y, b[2] * x, b[3] * y)) for label, score, b in found]
-        names = (scored.model, self._detector.model)
-        return Both(scored.camera, scored.at, *names, scored.detections[:KEPT], other[:KEPT])
+        mine, theirs = scored.detections[:KEPT], other[:KEPT]
+        return Both(scored.camera, scored.at, scored.model, self._detector.model, mine, theirs)
 
     def write(self, both: Sequence[tuple[Both, bytes]]) -> None:
         try:

@@ -1,8 +1,9 @@
 """Model families: how raw tensors become boxes and scores. A row of `FAMILIES` each; the card's `family` picks.
 
 pairs      boxes and scores by class, row for row: points, yolo-nas, rf-detr, detr, ssd
-dense      one tensor, a row a cell: yolov5, yolov8, yolox
-final      chosen in the graph: yolov10, yolo-nas-flat, yolov7-end2end, end2end, mmdet, d-fine, torchvision, ssd-tf
+dense      one tensor, a row a cell: yolov5, yolov8, yolox, rt-detr-scores
+final      chosen in the graph: yolov10, rt-detr, yolo-nas-flat, yolov7-end2end, end2end, mmdet, d-fine,
+           torchvision, ssd-tf
 classify   the picture as a whole: classify-softmax, classify-sigmoid
 
 Each module says where the layout was read. Decoders are pure: tensors and a `Plan` in, one `Raw` a picture out.

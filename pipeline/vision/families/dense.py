@@ -4,6 +4,8 @@ yolov5    [b,n,5+c] centre x, y, width, height in input pixels, objectness, clas
           YOLOv7 without `--end2end` and YOLOv6 write the same (ultralytics/yolov5 issue 3387)
 yolov8    [b,4+c,n] the same without objectness, numbers before cells; v9 and 11 too. Exports through TensorFlow
           come as [b,n,4+c] (ultralytics/ultralytics issues 221, 284 and 751)
+rt-detr-scores   [b,q,4+c] in parts of the input, scores after their sigmoid, no suppression needed; stretched: what
+          Ultralytics wrote for RT-DETR before it chose rows in the graph (its models/rtdetr/predict.py)
 yolox     [b,n,5+c] of cells: x and y as offsets from the cell and width and height as logarithms, both in units of
           the cell, at strides 8, 16 and 32; BGR, 0..255, drawn at the top left (Megvii-BaseDetection/YOLOX,
           yolox/utils/demo_utils.py, yolox/data/data_augment.py)
@@ -82,5 +84,6 @@ def _grid(width: int, height: int) -> tuple[Float32s, Float32s]:
 DENSE = {
     "yolov5": Family(("output",), yolov5, CENTRES),
     "yolov8": Family(("output",), yolov8, CENTRES),
+    "rt-detr-scores": Family(("output",), yolov8, Convention("cxcywh", "unit"), Feed("stretch"), suppressed=True),
     "yolox": Family(("output",), yolox, CENTRES, Feed("top-left", "BGR", std=(1.0, 1.0, 1.0))),
 }

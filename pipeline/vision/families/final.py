@@ -2,6 +2,8 @@
 
 yolov10           [b,n,6] x1, y1, x2, y2, score, class in pixels, filled up with rows of score 0; also an
                   Ultralytics export with `nms=True` (ultralytics, engine/exporter.py; `end2end` in its metadata)
+rt-detr           [b,n,6] centre x, y, width, height in parts of the input, score, class; stretched: what
+                  Ultralytics 8.4 exports for RT-DETR, of the same shape as yolov10 (its models/rtdetr/predict.py)
 yolo-nas-flat     [n,7] picture, x1, y1, x2, y2, score, class (super-gradients, models_export.md, "flat format")
 yolov7-end2end    [n,7] picture, x1, y1, x2, y2, class, score: the last two the other way round
                   (WongKinYiu/yolov7 issues 425 and 1419)
@@ -91,6 +93,7 @@ def _batched(tensor: Column, rank: int) -> Column:
 LISTS = ("boxes", "scores", "classes")
 FINAL = {
     "yolov10": Family(("output",), yolov10, suppressed=True),
+    "rt-detr": Family(("output",), yolov10, Convention("cxcywh", "unit"), STRETCHED, suppressed=True),
     "yolo-nas-flat": Family(("output",), yolo_nas_flat, suppressed=True),
     "yolov7-end2end": Family(("output",), yolov7_end2end, suppressed=True),
     "end2end": Family(("count", *LISTS), lists, suppressed=True),
