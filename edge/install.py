@@ -64,7 +64,8 @@ def put(bundle: Bundle, places: Places, tree: Mapping[str, Any]) -> Installed:
         places.folder.chmod(0o700)
         places.unit.parent.mkdir(parents=True, exist_ok=True)
         written = [_put(places.folder / name, text) for name, text in files.items()]
-        written.append(_put(places.config, to_toml(tree)))
+        if _former(places.config) != tree:  # else a person's remarks in it stay
+            written.append(_put(places.config, to_toml(tree)))
         written.append(_put(places.unit, unit.text(program()), mode=0o644))
     except OSError as error:
         raise SetupError(f"{error.filename or places.folder}: {error.strerror}: run this with sudo") from None
