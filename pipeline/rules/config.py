@@ -19,14 +19,14 @@ import msgspec
 
 from pipeline.message import SECOND, digest
 from pipeline.ports import UserError
-from pipeline.rules import blind, company, geofence, kinds, passing, sighting, silence, speed
+from pipeline.rules import blind, company, geofence, hours, kinds, passing, sighting, silence, speed, weather
 from pipeline.rules.calendars import Hours
 from pipeline.rules.cameras import Cameras
 from pipeline.rules.fences import Fence, datum_doubt
 from pipeline.rules.firm import Edge
 from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import Head, Scope
-from pipeline.rules.placed import fences_of, hours_of, version_of
+from pipeline.rules.placed import fences_of, files_of, hours_of, version_of
 from pipeline.rules.spec import (
     Common,
     DeviceSilenceSpec,
@@ -82,6 +82,10 @@ class RuleSet:
         for other in self.specs:
             if build := kinds.MOVES.get(type(other)):
                 rules.append(build(other, self._head(other, fleet), self.fences.get(other.name, ())))
+        for trip in self._of(hours.Spec):
+            allowed = self.hours.get(trip.name)
+            if allowed is not None:
+                rules.append(hours.build(trip, self._head(trip, fleet), self.fences.get(trip.name, ()), allowed))
         return rules
 
     def company(self, fleet: Fleet | None = None) -> list[tuple[company.Company, type[company.State]]]:
@@ -92,6 +96,14 @@ class RuleSet:
         """Rules over `Moves` of readings, each with the type of its state."""
         builds = [(kinds.READINGS.get(type(spec)), spec) for spec in self.specs]
         return [build(spec, self._head(spec)) for build, spec in builds if build]
+
+    def fire_weather(self) -> list[tuple[weather.FireWeather, type[weather.State]]]:
+        """What makes the fire weather of readings. Raises UserError where its library is not installed."""
+        return [weather.build(spec, self._head(spec)) for spec in self.stations]
+
+    @property
+    def stations(self) -> list[weather.Spec]:
+        return self._of(weather.Spec)
 
     def devices(self) -> list[tuple[Any, type[Any]]]:
         """Rules over `DeviceRecord`, each with the type of its state."""
@@ -121,6 +133,10 @@ class RuleSet:
         """For each geofence its fences, and how their edges are crossed."""
         for spec in self._of(GeofenceSpec):
             yield self._head(spec, fleet), self.fences.get(spec.name, ()), _edge(spec)
+
+    def files(self) -> list[Path]:
+        """What the rules read beside their own file."""
+        return [file for spec in self.specs for file in files_of(self.path.parent, spec)]
 
     def groups(self) -> dict[str, list[str]]:
         """The groups that rules name, by rule."""
@@ -212,12 +228,12 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
     """The rules that can be made of the file, and all that is wrong with it or doubtful."""
     tables, findings = read_tables(path)
     fences: dict[str, tuple[Fence, ...]] = {}
-    hours: dict[str, Hours | None] = {}
+    active: dict[str, Hours | None] = {}
     specs, versions = [], {}
     for table in tables:
         spec = table.spec
         if isinstance(spec, Timed):
-            hours[spec.name], wrong = hours_of(path.parent, spec)
+            active[spec.name], wrong = hours_of(path.parent, spec)
             findings += [table.finding(*mistake) for mistake in wrong]
         if isinstance(spec, Fenced):
             fences[spec.name], mistakes = fences_of(path.parent, spec)
@@ -228,4 +244,4 @@ def inspect(path: Path) -> tuple[RuleSet, list[Finding]]:
         if spec.enabled:
             specs.append(spec)
         versions[spec.name] = version_of(path.parent, spec)
-    return RuleSet(path, tuple(specs), fences, versions, hours), sorted(findings, key=lambda f: f.line)
+    return RuleSet(path, tuple(specs), fences, versions, active), sorted(findings, key=lambda f: f.line)

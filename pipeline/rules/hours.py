@@ -1,7 +1,7 @@
 """Driving when one may not: a trip (as `motion.Stays` tells it) outside the allowed hours, for long enough.
 
 What counts is when the unit was last seen coming from elsewhere: one that comes home in time and waits there is no
-trip. The alarm stands until it stops, or until the allowed hours begin.
+trip. The alarm stands until it stops, until the allowed hours begin, or until it is where it always may drive.
 """
 
 from __future__ import annotations
@@ -13,33 +13,25 @@ import numpy as np
 
 from pipeline.message import SECOND, Change, Signal
 from pipeline.rules import halts
-from pipeline.rules.calendars import Hours, Weekly, zone_of
-from pipeline.rules.fences import Fence
+from pipeline.rules.calendars import Hours
+from pipeline.rules.fences import Fence, FenceIndex
 from pipeline.rules.head import Head, spell, spell_s
 from pipeline.rules.hold import Held, Hold, Looks, Turn, held_turns, none_held
 from pipeline.rules.motion import Stays
 from pipeline.rules.moves import NEVER, Moves
-from pipeline.rules.spec import NotNegative, Positive, Trouble, Units
+from pipeline.rules.spec import NotNegative, Positive, Timed, Trouble
 
 
-class Spec(Units, frozen=True, kw_only=True):
-    """`allowed`: weekly hours, see `calendars`, by the wall clock of `time_zone` (UTC where none is named)."""
+class Spec(Timed, frozen=True, kw_only=True):
+    """`hours` or `calendar`: when units may drive; inside `fences` they always may."""
 
-    allowed: str
-    time_zone: str = ""
     min_duration_s: NotNegative = 60.0
     max_gap_s: Positive = 600.0
 
     def trouble(self) -> Trouble | None:
-        try:
-            zone = zone_of(self.time_zone)
-        except ValueError as error:
-            return "time_zone", str(error), "name a place of the time zone database"
-        try:
-            Weekly(self.allowed, zone)
-        except ValueError as error:
-            return "allowed", str(error), 'write "Mon-Fri 06:00-20:00; Sat 08:00-12:00"'
-        return None
+        if not (self.hours or self.calendar):
+            return "hours", "nothing says when units may drive", 'set hours = "Mon-Fri 06:00-20:00", or a calendar'
+        return super().trouble()
 
 
 class State(msgspec.Struct):
@@ -50,10 +42,13 @@ class State(msgspec.Struct):
 class HoursRule:
     """Satisfies `pipeline.ports.Rule` for `Moves`. `words` say when one may drive."""
 
-    def __init__(self, head: Head, allowed: Hours, hold: Hold, *, words: str = "", stays: Stays | None = None):
+    def __init__(
+        self, head: Head, allowed: Hours, hold: Hold, *, words: str = "", places: Sequence[Fence] = ()
+    ) -> None:
         self.name = head.name
         self._head, self._allowed, self._hold, self._words = head, allowed, hold, words
-        self._halts = halts.Halts(stays or Stays())
+        self._halts = halts.Halts(Stays())
+        self._places = FenceIndex(places) if places else None
 
     def initial(self) -> State:
         return State(halts.nobody(), none_held())
@@ -63,6 +58,10 @@ class HoursRule:
         drives = course.moved != NEVER
         excess = np.full(len(batch), -1.0)
         excess[drives] = np.where(self._allowed.active(course.moved[drives]), -1.0, 1.0)
+        if self._places is not None:
+            odd = np.flatnonzero(excess > 0)
+            rows, _fences = self._places.within(batch.batch.lat[batch.row[odd]], batch.batch.lon[batch.row[odd]])
+            excess[odd[rows]] = -1.0
         looks = Looks(np.where(drives, course.moved, batch.at), excess, excess)
         turns = held_turns(state.held, batch, looks, self._hold, covers=self._head.scope.covers)
         return state, [self._say(turn, batch) for turn in turns]
@@ -91,7 +90,7 @@ class HoursRule:
         )
 
 
-def build(spec: Spec, head: Head, _fences: Sequence[Fence]) -> tuple[HoursRule, type[State]]:
+def build(spec: Spec, head: Head, fences: Sequence[Fence], allowed: Hours) -> tuple[HoursRule, type[State]]:
     hold = Hold(round(spec.min_duration_s * SECOND), round(spec.max_gap_s * SECOND))
-    words = f"{spec.allowed} {spec.time_zone}".strip()
-    return HoursRule(head, Weekly(spec.allowed, zone_of(spec.time_zone)), hold, words=words), State
+    words = f"{spec.hours or spec.calendar} {spec.time_zone}".strip()
+    return HoursRule(head, allowed, hold, words=words, places=fences), State

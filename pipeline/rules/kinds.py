@@ -30,7 +30,6 @@ MOVES: dict[type[Common], Build] = {
     longstop.Spec: longstop.build,
     route.Spec: route.build,
     harsh.Spec: harsh.build,
-    hours.Spec: hours.build,
 }
 """Rules over `Moves`, beside those that `config` makes itself."""
 READINGS: dict[type[Common], Callable[[Any, Head], tuple[Any, type[Any]]]] = {
