@@ -9,9 +9,11 @@ from fastapi import APIRouter, Path, Query, Request
 from pipeline.api.desk import Desk
 from pipeline.api.explain import Explanation, explain
 from pipeline.api.fires import Nearby, asked_nearby
-from pipeline.api.problems import Problem
+from pipeline.api.problems import Problem, time_of
 from pipeline.api.shapes import Acted, Action, AlarmList, AlarmOut, EventOut, State
+from pipeline.api.whynot import LONGEST_S, WITHIN_S, Asked, WhyNot, answer, gather, shown, watches
 from pipeline.message import Alarm
+from pipeline.ports import UserError
 
 LARGEST_LIST = 10_000
 
@@ -30,6 +32,20 @@ def routes(desk: Desk) -> APIRouter:
     ) -> AlarmList:
         found = await desk.call(desk.book.alarms, state=state, subject=subject, limit=limit + 1)
         return AlarmList(alarms=[AlarmOut.of(a) for a in found[:limit]], more=len(found) > limit)
+
+    @router.get("/why-not", summary="Why a camera raised no alarm at a time")
+    async def why_not(
+        camera: Annotated[str, Query(description="Name of the camera.")],
+        at: Annotated[str, Query(description="RFC 3339, by the camera's own stamps.")],
+        within: Annotated[float, Query(gt=0, le=LONGEST_S, description="Seconds before and after.")] = WITHIN_S,
+    ) -> WhyNot:
+        asked = Asked.of(camera, time_of("at", at), within)
+        rules = watches(desk.settings)
+        seen = await desk.turn(desk.store, lambda store: shown(store, asked))
+        try:
+            return answer(await desk.turn(desk.book, lambda book: gather(book, seen, rules, asked)))
+        except UserError as error:
+            raise Problem(404, str(error)) from None
 
     @router.get("/{alarm_id}", summary="One alarm")
     async def one_alarm(alarm_id: AlarmId) -> AlarmOut:

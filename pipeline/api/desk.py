@@ -51,16 +51,23 @@ class Desk:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._lane(method), partial(method, *args, **kwargs))
 
+    async def turn(self, port: K, work: Callable[[K], T]) -> T:
+        """`work` with a port, in one turn of that port's thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._lane_of(port), work, port)
+
     async def each(self, method: Callable[[K], T], keys: Iterable[K]) -> dict[K, T]:
         """`method` (bound to a port) of every key, in one turn of that port's thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._lane(method), lambda: {key: method(key) for key in keys})
 
     def _lane(self, method: Callable[..., Any]) -> ThreadPoolExecutor:
-        port = id(getattr(method, "__self__", method))
-        if port not in self._lanes:
-            self._lanes[port] = ThreadPoolExecutor(1, thread_name_prefix="port")
-        return self._lanes[port]
+        return self._lane_of(getattr(method, "__self__", method))
+
+    def _lane_of(self, port: object) -> ThreadPoolExecutor:
+        if id(port) not in self._lanes:
+            self._lanes[id(port)] = ThreadPoolExecutor(1, thread_name_prefix="port")
+        return self._lanes[id(port)]
 
     def close(self) -> None:
         """End the threads; the ports are closed by whoever opened them."""

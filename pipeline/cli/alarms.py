@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.common import settings_options
+from pipeline.cli.common import Moment, settings_options
 from pipeline.cli.ledgers import alarm_book, has_positions, print_table, series_store, whoami
 from pipeline.message import Alarm, AlarmEvent
 from pipeline.ports import AlarmBook, UserError
@@ -129,6 +129,27 @@ def _units_near(settings: Settings, book: AlarmBook, alarm: Alarm) -> Nearby | N
     now = time.time_ns() // 1000
     with series_store(settings) as store:
         return read_nearby(book, store, groups, alarm, who=whoami(), now=now)
+
+
+@command.command("why-not")
+@click.argument("camera")
+@click.option("--at", type=Moment(), required=True, help="When, by the camera's stamps: 2026-01-31T12:00:00Z.")
+@click.option("--within", default=60.0, show_default=True, help="Seconds before and after that are looked at.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, times in RFC 3339.")
+@settings_options
+def why_not(settings: Settings, camera: str, at: int, within: float, as_json: bool) -> None:
+    """Say why a camera raised no alarm at a time: what it showed, what was held back and why, whether it saw."""
+    from pipeline.api.whynot import Asked, answer, gather, shown, watches
+
+    asked = Asked.of(camera, at, within)
+    with alarm_book(settings) as book, series_store(settings, "frames") as store:
+        found = answer(gather(book, shown(store, asked), watches(settings), asked))
+    if as_json:
+        click.echo(found.model_dump_json())
+        return
+    click.echo(f"{found.camera} at {found.at}, {found.frames} frames within {found.within_s:g} s")
+    for sentence in found.sentences:
+        click.echo(f"  {sentence}")
 
 
 @command.command("ack")

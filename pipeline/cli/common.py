@@ -11,11 +11,24 @@ import click
 
 from pipeline import settings
 from pipeline.settings import Settings
+from pipeline.wire import parse_rfc3339
 
 SETTINGS_FILE = "vedette.toml"
 """Name of the settings file that `vedette up` writes into its data folder."""
 
 R = TypeVar("R")
+
+
+class Moment(click.ParamType):
+    """An RFC 3339 time, as microseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else parse_rfc3339(str(value))
+        except ValueError as error:
+            self.fail(f"{error}: write it like 2026-01-31T12:00:00Z", param, ctx)
 
 
 def settings_for(data: Path | None, config: Path | None) -> Settings:

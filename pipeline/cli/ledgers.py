@@ -37,12 +37,12 @@ def alarm_book(settings: Settings) -> Iterator[AlarmBook]:
 
 
 @contextmanager
-def series_store(settings: Settings) -> Iterator[Store]:
-    """The store that is there. Raises as `alarm_book` does."""
+def series_store(settings: Settings, what: str = "positions") -> Iterator[Store]:
+    """The store that is there; `what`: positions, frames or readings. Raises as `alarm_book` does."""
     from pipeline.store import open_store
 
-    if not has_positions(settings):
-        raise UserError(f"no positions in {settings.store.path}: {HINT}")
+    if not has_file(settings, what):
+        raise UserError(f"no {what} in {settings.store.path}: {HINT}")
     store = open_store(settings)
     try:
         with reached():
@@ -53,7 +53,12 @@ def series_store(settings: Settings) -> Iterator[Store]:
 
 def has_positions(settings: Settings) -> bool:
     """Whether there is a store that may hold some."""
-    return settings.store.engine != "sqlite" or (Path(settings.store.path) / "positions.db").is_file()
+    return has_file(settings, "positions")
+
+
+def has_file(settings: Settings, what: str) -> bool:
+    """Whether there is a store that may hold positions, frames or readings."""
+    return settings.store.engine != "sqlite" or (Path(settings.store.path) / f"{what}.db").is_file()
 
 
 @contextmanager

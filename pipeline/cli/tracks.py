@@ -12,30 +12,18 @@ from typing import Any
 import click
 import numpy as np
 
-from pipeline.cli.common import settings_options
+from pipeline.cli.common import Moment, settings_options
 from pipeline.cli.ledgers import alarm_book, print_table, series_store, whoami
 from pipeline.ports import Track, UserError
 from pipeline.rules.fleet import load_fleet
 from pipeline.settings import Settings
-from pipeline.wire import optional, parse_rfc3339, rfc3339
+from pipeline.wire import optional, rfc3339
 
 COLUMNS = ("unit", "at", "lat", "lon", "speed", "course", "alt", "accuracy")
 FIRST, LAST = -(2**53), 2**53
 """Microseconds far outside of any track."""
 
 LIMIT = 1_000_000
-
-
-class Moment(click.ParamType):
-    """An RFC 3339 time, as microseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return value if isinstance(value, int) else parse_rfc3339(str(value))
-        except ValueError as error:
-            self.fail(f"{error}: write it like 2026-01-31T12:00:00Z", param, ctx)
 
 
 @click.command("tracks")

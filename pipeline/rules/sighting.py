@@ -51,13 +51,17 @@ class Sighting:
     def step(self, state: State, batch: Sequence[ScoredFrame]) -> tuple[State, list[Signal]]:
         signals: list[Signal] = []
         for frame in batch:
-            if self._head.scope.covers(frame.camera):
+            if self.covers(frame.camera):
                 signals += self._frame(state, frame)
         return state, signals
 
     def tick(self, state: State, watermark: object) -> tuple[State, list[Signal]]:
         """Nothing: without frames nobody knows whether it still burns."""
         return state, []
+
+    def covers(self, camera: str) -> bool:
+        """Is the rule about this camera?"""
+        return self._head.scope.covers(camera)
 
     def terms(self, camera: str, at: int) -> Confirmation:
         """What makes an episode at this camera and time; a camera's own score moves the hold score with it."""
