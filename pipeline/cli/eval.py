@@ -98,11 +98,12 @@ def command(
     if (clips is None) == (images is None) or (images is None) != (labels is None):
         raise UserError("name what to measure on: --images DIR --labels DIR, or --clips DIR")
     folder = chosen.model or Path(settings.vision.model)
+    running: dict[str, Any] = {"threads": settings.vision.threads, "providers": settings.vision.providers}
     if images is not None and labels is not None:
-        detector = OnnxDetector.load(folder, threads=settings.vision.threads, min_score=LEAST_SCORE)
+        detector = OnnxDetector.load(folder, **running, min_score=LEAST_SCORE)
         left_out = over_pictures(detector, images, labels, chosen)
     else:
-        detector = OnnxDetector.load(folder, threads=settings.vision.threads)
+        detector = OnnxDetector.load(folder, **running)
         rules = load_rules(chosen.rules_file or Path(settings.rules.file))
         left_out = over_clips(detector, rules, clips or Path(), chosen)
     sys.exit(1 if left_out else 0)

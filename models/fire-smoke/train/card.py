@@ -9,18 +9,17 @@ RUN... are the run folders the weights went through, in order. Thresholds come f
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cardtoml import toml
+from credit import TIERS, sources, trained_on
 from data import FAR, GREY, MEAN, STD, TEST, VALIDATION, use_of
 
 from pipeline.cli.eval import watch_all
@@ -38,7 +37,6 @@ from pipeline.vision.evaluate.watch import EVERY_S, clip_files
 FOLDER = Path(__file__).resolve().parent.parent
 RULES = FOLDER.parent.parent / "config" / "rules.toml"
 MODEL, CARD = "model.onnx", "model.toml"
-TIERS = ("A", "A*")
 CLASSES = ("smoke", "fire")
 LEAST = 0.01
 MOST_FALSE = 0.05
@@ -228,43 +226,11 @@ def _command(facts: dict[str, Any], number: int) -> str:
     return f"python train.py DATA --out RUN{number + 1} {words}{start}"
 
 
-def sources(folder: Path, trained: set[str]) -> list[dict[str, Any]]:
-    """Rows of data: what each source gave, under which licence, and whom to credit."""
-    rows: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
-    with (folder / "sources.csv").open(encoding="utf-8", newline="") as table:
-        for row in csv.DictReader(table):
-            rows[row["file"].split("_")[0], row["licence"], row["tier"]].append(row)
-    return [
-        {
-            "source": source,
-            "pictures": len(found),
-            "use": _use(source, trained),
-            "licence": licence,
-            "tier": tier,
-            "credit": sorted({r["attribution"] for r in found}),
-        }
-        for (source, licence, tier), found in sorted(rows.items())
-    ]
-
-
-def _use(source: str, trained: set[str]) -> str:
-    if source in trained:
-        return "training, five views for testing" if source == FAR else "training"
-    return "validation" if source in VALIDATION else "test"
-
-
 def load(card: dict[str, Any], options: Options, folder: Path) -> OnnxDetector:
     """The weights under this card, as anyone would use them."""
     (folder / MODEL).write_bytes(options.weights.read_bytes())
     (folder / CARD).write_text(toml(card), encoding="utf-8")
     return OnnxDetector.load(folder, min_score=LEAST)
-
-
-def trained_on(data: Path, everything: bool) -> list[str]:
-    """Names of the training pictures, by the split and the tiers."""
-    with (data / "sources.csv").open(encoding="utf-8", newline="") as table:
-        names = [Path(row["file"]).stem for row in csv.DictReader(table) if row["tier"] in TIERS]
-    return [n for n in names if use_of(n) == "training" and (everything or n.split("_")[0] != FAR)]
 
 
 def make(options: Options) -> dict[str, Any]:
@@ -295,15 +261,20 @@ def show(card: dict[str, Any]) -> None:
     print("thresholds", card["thresholds"])
 
 
+def write(card: dict[str, Any], options: Options) -> None:
+    """The card, and weights from elsewhere, into the model folder."""
+    options.into.mkdir(parents=True, exist_ok=True)
+    if options.onnx:
+        (options.into / MODEL).write_bytes(options.onnx.read_bytes())
+    (options.into / CARD).write_text(toml(card), encoding="utf-8")
+
+
 def main() -> None:
     options = arguments()
     card = make(options)
-    if options.write:
-        options.into.mkdir(parents=True, exist_ok=True)
-        if options.onnx:
-            (options.into / MODEL).write_bytes(options.onnx.read_bytes())
-        (options.into / CARD).write_text(toml(card), encoding="utf-8")
     show(card)
+    if options.write:
+        write(card, options)
 
 
 if __name__ == "__main__":
