@@ -277,6 +277,25 @@ def test_a_device_is_silent_while_an_alarm_about_its_silence_stands(office: Offi
     assert http.get(f"{V1}/devices").json()["devices"][0]["state"] == "finished"
 
 
+def test_a_camera_is_blind_with_its_cause_while_an_alarm_says_so(office: Office, http: TestClient) -> None:
+    """Its frames are still scored; what it shows is still nothing."""
+    office.book.report_devices([{"device": "cam-1", "received": NOON - SECOND, "frame_scored": NOON - SECOND}])
+    words = {"cause": "frozen", "camera": "cam-1"}
+    frozen = msgspec.structs.replace(
+        signal("cam-1"), kind="blind", place="", reason="cam-1 is blind, frozen: the same picture", evidence=words
+    )
+    assert http.get(f"{V1}/devices").json()["devices"][0]["state"] == "ok"
+    office.book.apply([frozen])
+    (found,) = http.get(f"{V1}/devices").json()["devices"]
+    assert (found["state"], found["cause"]) == ("blind", "frozen")
+    assert found["why"] == "an alarm about it stands: cam-1 is blind, frozen: the same picture"
+    body = http.get("/healthz").json()
+    assert (body["devices"]["blind"], body["blind_cameras"]) == (1, {"frozen": 1})
+    office.book.apply([msgspec.structs.replace(frozen, change=Change.ENDED, at=NOON + 1)])
+    assert http.get(f"{V1}/devices").json()["devices"][0]["state"] == "ok"
+    assert http.get("/healthz").json()["blind_cameras"] == {}
+
+
 def test_quarantine_counts_and_lists(office: Office, http: TestClient) -> None:
     refusals = [Refusal("d", "t", "latitude_range", f"{n}", NOON, b"raw") for n in (95, 96)]
     office.book.refuse([*refusals, Refusal("d", "t", "not_json", "", NOON)])

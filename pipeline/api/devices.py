@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from pipeline.api.desk import Desk
-from pipeline.api.health import DEVICE_STATES, DeviceHealth, Health, judge
+from pipeline.api.health import DEVICE_STATES, Blindness, DeviceHealth, Health, judge
 from pipeline.api.problems import Problem
 from pipeline.api.shapes import Time, maybe_time
 from pipeline.api.stream import Tail
-from pipeline.message import Refusal
+from pipeline.message import Alarm, Refusal
 from pipeline.wire import rfc3339
 
 MOST_MISSED = 10_000
@@ -22,11 +22,16 @@ BLOB_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class DeviceOut(BaseModel):
-    """A device: `state` is ok, finished, ailing, silent, blind or lost (and `why`); ages in s, null for never."""
+    """A device: `state` is ok, finished, ailing, silent, blind or lost (and `why`); ages in s, null for never.
+
+    `cause` names what a rule has found of a blind camera: black, white, frozen, covered, moved, defocused, stale or
+    silent; `scored_s` is the age of the last scored picture in which it saw.
+    """
 
     device: str
     state: str
     why: str
+    cause: str
     heard_s: float | None
     scored_s: float | None
     received: Time | None
@@ -42,6 +47,7 @@ class DeviceOut(BaseModel):
             device=health.device,
             state=health.state,
             why=health.why,
+            cause=health.cause,
             heard_s=health.heard_s,
             scored_s=health.scored_s,
             received=maybe_time(row.get("received")),
@@ -129,17 +135,21 @@ async def look(desk: Desk, tail: Tail) -> Health:
     """Judge the system now."""
     beats = await desk.call(desk.pulse.beats)
     devices = await desk.call(desk.book.devices)
-    missed = await _missed(desk)
-    return judge(beats, devices, now=desk.clock(), own_trouble=tail.blindness, missed=missed)
+    missed = {alarm.subject for alarm in await _standing(desk, "device_silence")}
+    blind = {alarm.subject: _blindness(alarm) for alarm in await _standing(desk, "blind")}
+    return judge(beats, devices, now=desk.clock(), own_trouble=tail.blindness, missed=missed, blind=blind)
 
 
-async def _missed(desk: Desk) -> set[str]:
-    """Devices about whose silence an alarm stands."""
-    missed: set[str] = set()
+async def _standing(desk: Desk, kind: str) -> list[Alarm]:
+    """Alarms of a kind that have neither ended nor been resolved."""
+    found: list[Alarm] = []
     for state in ("raised", "acknowledged"):
-        found = await desk.call(desk.book.alarms, state=state, kind="device_silence", limit=MOST_MISSED)
-        missed |= {alarm.subject for alarm in found}
-    return missed
+        found += await desk.call(desk.book.alarms, state=state, kind=kind, limit=MOST_MISSED)
+    return found
+
+
+def _blindness(alarm: Alarm) -> Blindness:
+    return Blindness(str(alarm.evidence.get("cause") or ""), f"an alarm about it stands: {alarm.reason}")
 
 
 def health_routes(desk: Desk, tail: Tail) -> APIRouter:
@@ -163,4 +173,5 @@ def _health_body(health: Health) -> dict[str, Any]:
             for p in health.parts
         ],
         "devices": {state: health.count(state) for state in reversed(DEVICE_STATES)},
+        "blind_cameras": health.causes,
     }

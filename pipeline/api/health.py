@@ -3,13 +3,16 @@
 A part that has not beaten lately, or says itself that it is in trouble, is blind; so is this server when it cannot
 read the alarm book. A device is judged by its own signs: a camera by the age of its last *scored* frame, and any
 device by the trouble it reports: a camera that has never delivered a frame has none to be old. What a rule says of
-its silence counts before all of that: no device is well here while an alarm about its silence stands.
+its silence counts before all of that: no device is well here while an alarm about its silence stands, and no camera
+sees while one about its blindness does, with the cause that the rule named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.api.explain import duration
@@ -43,6 +46,17 @@ class PartHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Blindness:
+    """What a standing alarm says of a camera that does not see."""
+
+    cause: str
+    why: str
+
+
+NOBODY: Mapping[str, Blindness] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceHealth:
     """One device. `state` is one of DEVICE_STATES; ages in seconds, None for never."""
 
@@ -52,6 +66,8 @@ class DeviceHealth:
     heard_s: float | None
     scored_s: float | None
     row: dict[str, Any]
+    cause: str = ""
+    """Of a blind camera, where a rule has named it: frozen, black, covered, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +96,11 @@ class Health:
         """Devices in `state`."""
         return sum(d.state == state for d in self.devices)
 
+    @property
+    def causes(self) -> dict[str, int]:
+        """Blind cameras by cause, as far as one is named."""
+        return dict(sorted(Counter(d.cause for d in self.devices if d.state == "blind" and d.cause).items()))
+
 
 def judge(
     beats: Sequence[dict[str, Any]],
@@ -88,10 +109,12 @@ def judge(
     now: int,
     own_trouble: str = "",
     missed: Collection[str] = (),
+    blind: Mapping[str, Blindness] = NOBODY,
 ) -> Health:
     """Pure: rows of the pulse and of the book, and the clock.
 
-    `own_trouble` is this server's; `missed` are the devices about whose silence an alarm stands.
+    `own_trouble` is this server's; `missed` are the devices about whose silence an alarm stands,
+    `blind` the cameras about whose blindness one does.
     """
     parts = [_part(row, now) for row in beats if row.get("part") != "api"]
     seen = {p.part for p in parts}
@@ -101,7 +124,7 @@ def judge(
         if name not in seen
     ]
     parts.append(PartHealth("api", "", now, own_trouble, {}))
-    return Health(_without_retired(parts, now), [_device(row, now, row["device"] in missed) for row in devices])
+    return Health(_without_retired(parts, now), [_device(row, now, missed, blind) for row in devices])
 
 
 def _part(row: dict[str, Any], now: int) -> PartHealth:
@@ -115,10 +138,14 @@ def _without_retired(parts: list[PartHealth], now: int) -> list[PartHealth]:
     return sorted(fresh, key=lambda p: (p.part, p.instance))
 
 
-def _device(row: dict[str, Any], now: int, missed: bool) -> DeviceHealth:
+def _device(row: dict[str, Any], now: int, missed: Collection[str], blind: Mapping[str, Blindness]) -> DeviceHealth:
+    device = str(row["device"])
     heard, scored = _age(row.get("received"), now), _age(row.get("frame_scored"), now)
-    state, why = _missed(row, heard) if missed else _device_state(row, heard, scored)
-    return DeviceHealth(str(row["device"]), state, why, heard, scored, row)
+    state, why = _missed(row, heard) if device in missed else _device_state(row, heard, scored)
+    named = blind.get(device) if state in ("blind", "ailing", "ok") else None
+    if named is None:
+        return DeviceHealth(device, state, why, heard, scored, row)
+    return DeviceHealth(device, "blind", named.why, heard, scored, row, named.cause)
 
 
 def _missed(row: dict[str, Any], heard: float | None) -> tuple[str, str]:

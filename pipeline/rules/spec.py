@@ -186,6 +186,7 @@ SEVERITY: dict[str, Severity] = {
     "speed": "warning",
     "silence": "warning",
     "device_silence": "warning",
+    "blind": "high",
     "fire": "critical",
     "smoke": "high",
 }
