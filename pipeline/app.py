@@ -26,6 +26,7 @@ from pipeline.bridge import Bridge
 from pipeline.engine import Engine, die, guarded
 from pipeline.log import Log
 from pipeline.pulse import beating
+from pipeline.renewal import reload_of
 from pipeline.retry import Patience
 from pipeline.rules.cameras import load_cameras
 from pipeline.rules.config import RuleSet
@@ -49,16 +50,12 @@ STUCK = 180.0
 
 def telemetry_stages(settings: Settings) -> list[AnyStage]:
     """positions: clean → rules → store; readings: store."""
-    from pipeline.rules.fleet import load_fleet
-    from pipeline.telemetry.clean import Limits
-    from pipeline.telemetry.fold import Fold
-    from pipeline.telemetry.stage import PositionStage, ReadingStage
+    from pipeline.renewal import fold_under
+    from pipeline.telemetry.readings import ReadingStage
+    from pipeline.telemetry.stage import PositionStage
 
     store = open_store(settings, open_book(settings).refuse)
-    fleet = load_fleet(Path(settings.fleet.file))
-    limits = Limits.of(settings.clean.earliest, settings.clean.future_s)
-    fold = Fold(rule_file(settings).telemetry(fleet), enrolled=fleet.units, limits=limits)
-    return [PositionStage(fold, store), ReadingStage(store)]
+    return [PositionStage(fold_under(settings, rule_file(settings)), store), ReadingStage(store)]
 
 
 def vision_stages(settings: Settings) -> list[AnyStage]:
@@ -114,6 +111,7 @@ def worker(settings: Settings, kind: str) -> faust.App:
             snapshots=state,
             interval=settings.state.snapshot_interval_s,
             settle=settings.log.receipt_delay_s,
+            reload=reload_of(settings, stage),
         )
         for stage in STAGES[kind](settings)
     ]
@@ -180,7 +178,8 @@ async def watching(engines: Sequence[Engine[Any, Any]]) -> None:
 
 def _row(engines: Sequence[Engine[Any, Any]]) -> dict[str, Any]:
     lost = [f"{e.name}: {e.figures.lost} records were trimmed unseen" for e in engines if e.figures.lost]
-    trouble = "; ".join([e.trouble for e in engines if e.trouble] + lost)
+    notices = dict.fromkeys(e.notice for e in engines if e.notice)
+    trouble = "; ".join([e.trouble for e in engines if e.trouble] + lost + list(notices))
     row: dict[str, Any] = {"ready": True, "trouble": trouble}
     for engine in engines:
         topic = engine.stage.topic

@@ -25,6 +25,7 @@ from faust.types import TP, EventT
 
 from pipeline.log import Log
 from pipeline.ports import Snapshots
+from pipeline.reload import Reload
 from pipeline.retry import Patience
 from pipeline.stage import Stage
 
@@ -77,8 +78,9 @@ class Engine(Generic[S, O]):
         snapshots: Snapshots,
         interval: float,
         settle: float = 0.0,
+        reload: Reload | None = None,
     ) -> None:
-        self.stage = stage
+        self.stage, self._reload = stage, reload
         self.name = name
         self.figures = Figures()
         self._patience = Patience(name)
@@ -108,6 +110,8 @@ class Engine(Generic[S, O]):
             self._turned = time.monotonic()
             events = await self._take(max(0.0, due - time.monotonic()))
             async with self._turn:
+                if self._reload is not None and self._reload.due():
+                    await self._renew(self._reload)
                 if events:
                     await self._handle(events)
                 if time.monotonic() >= due:
@@ -130,6 +134,11 @@ class Engine(Generic[S, O]):
     def trouble(self) -> str:
         """What the engine is waiting for right now, empty when nothing."""
         return self._patience.trouble
+
+    @property
+    def notice(self) -> str:
+        """What a person has to mend, while the engine goes on; empty when nothing."""
+        return self._reload.trouble if self._reload else ""
 
     @property
     def turning_for(self) -> float:
@@ -183,6 +192,16 @@ class Engine(Generic[S, O]):
         await self._patience.insist(lambda: self._log.append(records))
         self.figures.records += len(events)
         self.figures.handled = time.time_ns() // 1000
+
+    async def _renew(self, reload: Reload) -> None:
+        """Go on under changed rules; a snapshot that is being saved is still one of the rules before."""
+        parts = list(self._parts.values())
+        renewed = await self._off(reload.renewed, self.stage, [part.state for part in parts])
+        if renewed is None:
+            return
+        self.stage, states = renewed
+        for part, state in zip(parts, states, strict=True):
+            part.state = state
 
     async def _part(self, tp: TP) -> Part[S]:
         if tp not in self._parts:

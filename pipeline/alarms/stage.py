@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -97,6 +98,12 @@ class DeviceStage:
     def __init__(self, rules: Sequence[tuple[Rule[Any, DeviceRecord], type[Any]]], book: AlarmBook) -> None:
         self._rules = rules
         self._book = book
+
+    def under(self, rules: Sequence[tuple[Rule[Any, DeviceRecord], type[Any]]]) -> DeviceStage:
+        """The same stage with other rules."""
+        other = copy.copy(self)
+        other._rules = rules
+        return other
 
     def initial(self) -> list[Any]:
         return states.initial(self._rules)

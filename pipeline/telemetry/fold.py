@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline import wire
 from pipeline.message import PositionBatch, Refusal, Signal
 from pipeline.ports import Rule
+from pipeline.rules import states
 from pipeline.rules.head import in_order
 from pipeline.rules.moves import Moves, Slots, arrange, no_slots, segments
 from pipeline.telemetry.clean import Limits, clean
@@ -80,8 +81,8 @@ class Fold:
         enrolled: Collection[str] | None = None,
         limits: Limits | None = None,
     ) -> None:
+        self._named = list(rules)
         self._rules = [rule for rule, _kind in rules]
-        self._kinds = [kind for _rule, kind in rules]
         self._enrolled, self._limits = enrolled, limits or Limits()
 
     def initial(self) -> State:
@@ -105,17 +106,14 @@ class Fold:
     # -------------------------------------------------------------- snapshots
 
     def dump(self, state: State) -> bytes:
-        parts = {rule.name: wire.pack_state(part) for rule, part in zip(self._rules, state.rules, strict=True)}
+        parts = states.pack(self._named, state.rules)
         slots = wire.pack_state(state.slots)
         return msgspec.msgpack.encode(Snapshot(wire.VERSION, state.seen, slots, state.counts, parts))
 
     def restore(self, data: bytes) -> State:
-        """msgspec.ValidationError for bytes of another shape. A new rule starts afresh."""
+        """msgspec.ValidationError for bytes of another shape. A new rule, or one of another kind, starts afresh."""
         saved = msgspec.msgpack.decode(data, type=Snapshot)
-        rules = [
-            wire.unpack_state(saved.rules[rule.name], kind) if rule.name in saved.rules else rule.initial()
-            for rule, kind in zip(self._rules, self._kinds, strict=True)
-        ]
+        rules = states.unpack(self._named, saved.rules)
         return State(saved.seen, wire.unpack_state(saved.slots, Slots), saved.counts, rules)
 
 

@@ -1,7 +1,8 @@
-"""The telemetry worker's stages: positions through the fold into the store, readings straight into it."""
+"""The telemetry worker's stage for positions: through the fold into the store."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import msgspec
 
 from pipeline import wire
-from pipeline.message import PositionBatch, ReadingRecord, Refusal, Signal
+from pipeline.message import PositionBatch, Refusal, Signal
 from pipeline.ports import Store
-from pipeline.record import Record, decoded, refusal_record, signal_record, unreadable
-from pipeline.stage import Stateless
+from pipeline.record import Record, refusal_record, signal_record, unreadable
 from pipeline.telemetry.fold import Fold
+from pipeline.telemetry.meeting import Meeting
 
 
 @dataclass
@@ -31,10 +32,17 @@ class PositionStage:
     topic = wire.POSITIONS
     max_records = 200
 
-    def __init__(self, fold: Fold, store: Store) -> None:
+    def __init__(self, fold: Fold, store: Store, meeting: Meeting | None = None) -> None:
         self._fold = fold
         self._store = store
+        self._meeting = meeting
         self._stored = self._refused = 0
+
+    def under(self, fold: Fold) -> PositionStage:
+        """The same stage with another fold."""
+        other = copy.copy(self)
+        other._fold = fold
+        return other
 
     def initial(self) -> Any:
         return self._fold.initial()
@@ -73,24 +81,6 @@ class PositionStage:
     def records(self, outcome: Folded) -> Iterable[Record]:
         yield from map(signal_record, outcome.signals)
         yield from map(refusal_record, outcome.refusals)
-
-
-class ReadingStage(Stateless):
-    """Sensor readings have no rule yet: they are stored, each once."""
-
-    topic = wire.READINGS
-    max_records = 1000
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def handle(self, _state: None, values: Sequence[bytes]) -> tuple[None, list[ReadingRecord | Refusal]]:
-        return None, [decoded(self.topic, value, wire.unpack_readings) for value in values]
-
-    def commit(self, outcomes: Sequence[list[ReadingRecord | Refusal]]) -> None:
-        readings = [r for outcome in outcomes for r in outcome if isinstance(r, ReadingRecord)]
-        if readings:
-            self._store.write_readings(readings)
-
-    def records(self, outcome: list[ReadingRecord | Refusal]) -> Iterable[Record]:
-        return [refusal_record(r) for r in outcome if isinstance(r, Refusal)]
+        if self._meeting is not None:
+            concerned = filter(None, map(self._meeting.concerned, outcome.batches))
+            yield from (Record(wire.COMPANY, 0, "", wire.encode_positions(batch)) for batch in concerned)

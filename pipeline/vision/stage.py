@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,6 +94,17 @@ class VisionStage:
         self._blind = [(i, rule) for i, (rule, _kind) in enumerate(rules) if isinstance(rule, Blind)]
         self.shed: Counter[str] = Counter()
         self.scored: Counter[str] = Counter()
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Of the model's card, by label."""
+        return self._detector.thresholds
+
+    def under(self, rules: Sequence[tuple[Rule[Any, Sequence[ScoredFrame]], type[Any]]]) -> VisionStage:
+        """The same stage with other rules."""
+        other = copy.copy(self)
+        other._rules = rules
+        return other
 
     def initial(self) -> VisionState:
         return VisionState(states.initial(self._rules), {})

@@ -1,0 +1,105 @@
+"""Changed rules taken over by a running worker, between two records, without losing state.
+
+    files changed ─► load and check ─► the same stage under new rules ─► states go over by rule name
+                          └─ a mistake: the old rules stay, and `trouble` says so until the file is mended
+
+A rule of another name starts afresh, and one that is gone loses its state: see docs/fences.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.message import SECOND
+from pipeline.ports import UserError
+from pipeline.rules.config import RuleSet, inspect
+from pipeline.rules.tables import RulesError
+from pipeline.stage import Stage
+from pipeline.wire import rfc3339
+
+logger = logging.getLogger(__name__)
+AnyStage = Stage[Any, Any]
+LOOK_EVERY = 2.0
+"""Seconds between two looks at the files."""
+
+Print = tuple[int, int, int] | None
+"""What a file looks like from outside: changed when, how long, which. None: it is not there."""
+
+
+@dataclass
+class Reload:
+    """Watches what `rules` was read from, and `beside` it. `under` gives the stage that runs under other rules.
+
+    Called off the event loop, between two turns of the engine. Raises nothing.
+    """
+
+    rules: RuleSet
+    under: Callable[[AnyStage, RuleSet], AnyStage]
+    beside: tuple[Path, ...] = ()
+    trouble: str = ""
+    _prints: dict[Path, Print] = field(default_factory=dict)
+    _looked: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._prints = self._look(self._files(self.rules))
+
+    def due(self) -> bool:
+        """Whether it is time to look again."""
+        return time.monotonic() - self._looked >= LOOK_EVERY
+
+    def renewed(self, stage: AnyStage, states: list[Any]) -> tuple[AnyStage, list[Any]] | None:
+        """The stage under changed rules, and its states in their order; None if nothing changed, or was taken."""
+        self._looked = time.monotonic()
+        prints = self._look(self._prints)
+        if prints == self._prints:
+            return None
+        changed = [path for path, print_ in prints.items() if print_ != self._prints.get(path)]
+        self._prints = prints
+        try:
+            rules = self._load()
+            other = self.under(stage, rules)
+        except UserError as error:
+            self.trouble = f"{_told(changed)}, not taken, the rules before go on: {error}"
+            logger.error("%s", self.trouble)
+            return None
+        carried = [other.restore(stage.dump(state)) for state in states]
+        logger.info("%s, taken: rules %s instead of %s", _told(changed), rules.version, self.rules.version)
+        self.rules, self.trouble = rules, ""
+        return other, carried
+
+    def _load(self) -> RuleSet:
+        """Also of rules with mistakes the files are watched from now on: the mistake may lie in one of them."""
+        rules, findings = inspect(self.rules.path)
+        self._prints = {**self._look(self._files(rules)), **self._prints}
+        if mistakes := [finding for finding in findings if finding.level == "error"]:
+            raise RulesError(mistakes)
+        return rules
+
+    def _files(self, rules: RuleSet) -> list[Path]:
+        return [*dict.fromkeys((rules.path, *rules.files(), *self.beside))]
+
+    def _look(self, files: Iterable[Path]) -> dict[Path, Print]:
+        return {path: _print(path) for path in files}
+
+
+def _print(path: Path) -> Print:
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino
+
+
+def _told(changed: list[Path]) -> str:
+    """`rules.toml changed at 2026-01-31T12:00:00Z`."""
+    words = []
+    for path in changed:
+        seen = _print(path)
+        at = rfc3339(seen[0] // 1000 // SECOND * SECOND) if seen else ""
+        words.append(f"{path.name} changed at {at}" if seen else f"{path.name} is gone")
+    return ", ".join(words)

@@ -1,0 +1,43 @@
+"""How each stage is put under other rules: what of it is made of rules.toml, the fleet and the cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import wire
+from pipeline.reload import Reload
+from pipeline.rules.cameras import load_cameras
+from pipeline.rules.config import RuleSet
+from pipeline.rules.config import load as load_rules
+from pipeline.rules.fleet import load_fleet
+from pipeline.settings import Settings
+from pipeline.telemetry.clean import Limits
+from pipeline.telemetry.fold import Fold
+
+UNDER: dict[str, Callable[[Settings, Any, RuleSet], Any]] = {
+    wire.POSITIONS: lambda settings, stage, rules: stage.under(fold_under(settings, rules)),
+    wire.DEVICES: lambda _settings, stage, rules: stage.under(rules.devices()),
+    wire.FRAMES: lambda settings, stage, rules: stage.under(
+        rules.sightings(stage.thresholds, load_cameras(Path(settings.cameras.file)))
+    ),
+}
+"""By the topic of the stage. A stage that is not here has no rules."""
+
+
+def reload_of(settings: Settings, stage: Any) -> Reload | None:
+    """What watches the files for a stage; None for one without rules."""
+    under = UNDER.get(stage.topic)
+    if under is None:
+        return None
+    beside = Path(settings.fleet.file), Path(settings.cameras.file)
+    rules = load_rules(Path(settings.rules.file))
+    return Reload(rules, lambda old, new: under(settings, old, new), beside)
+
+
+def fold_under(settings: Settings, rules: RuleSet) -> Fold:
+    """Clean and rules for the fleet as it is now. Raises UserError."""
+    fleet = load_fleet(Path(settings.fleet.file))
+    limits = Limits.of(settings.clean.earliest, settings.clean.future_s)
+    return Fold(rules.telemetry(fleet), enrolled=fleet.units, limits=limits)
