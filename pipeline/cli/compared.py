@@ -119,9 +119,9 @@ def _show(found: Comparison, *, times: bool) -> None:
         counts = f"{row['both']:>6} {row['main_only']:>6} {row['shadow_only']:>6} {row['neither']:>7}"
         click.echo(f"{name[-32:]:<32} {row['frames']:>7} {counts} {row['agreement']:>7.1%}")
     for far in found.largest:
-        place = f"{row['camera']} {rfc3339(row['at'])}" if times else far["camera"]
+        place = f"{far['camera']} {rfc3339(far['at'])}" if times else far["camera"]
         click.echo(
-            f"{row['difference']:.2f}  {place}  main {_scores(row['main'])}  shadow {_scores(row['shadow'])}"
+            f"{far['difference']:.2f}  {place}  main {_scores(far['main'])}  shadow {_scores(far['shadow'])}"
         )
 
 

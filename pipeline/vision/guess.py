@@ -62,7 +62,7 @@ def guess(seen: Evidence) -> Guess:
     task = seen.graph.metadata.get("task", "detect")
     if task not in DETECTION:
         raise UserError(f"its metadata says task {task!r}: only detection and classification are read here")
-    if any(v.ndim >= 4 for v in values.values()) and len(values) in (3, 4):
+    if all(v.ndim >= 4 for v in values.values()) and len(values) > 1:
         raise UserError(
             "its outputs are the bare heads of a YOLO, anchors unknown: export it with its detection layer"
         )

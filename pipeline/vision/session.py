@@ -27,7 +27,7 @@ ONE_FILE = "export it as one file, whose hash the card can hold (onnx.save_model
 WORDS = (
     (r"external data|model_path must not be empty|GetExtDataFromTensorProto", "it keeps weights in other files; "),
     (r"opset|IR version", "its opset or IR version is not one this ONNX Runtime knows; export it with opset 17; "),
-    (r"INVALID_PROTOBUF|Protobuf parsing failed|ModelProto does not have a graph", "it is no ONNX file, or cut; "),
+    (r"INVALID_PROTOBUF|Protobuf parsing failed|ModelProto does not have a graph|No graph was found", "it is no ONNX file, or cut; "),
     (r"is not a registered function/op|NOT_IMPLEMENTED", "it has an operator this ONNX Runtime does not know; "),
 )
 
