@@ -36,6 +36,8 @@ from pipeline.stage import Stage
 from pipeline.state import State, open_state
 from pipeline.store import open_store
 from pipeline.store.blobs import open_blobs
+from pipeline.telemetry.clean import Limits
+from pipeline.weather import open_weather
 
 logger = logging.getLogger(__name__)
 AnyStage = Stage[Any, Any]
@@ -49,13 +51,18 @@ STUCK = 180.0
 
 
 def telemetry_stages(settings: Settings) -> list[AnyStage]:
-    """positions: clean → rules → store; readings: store."""
-    from pipeline.renewal import fold_under
+    """positions: clean → rules → store; readings: sift → rules → store; company: rules over several partitions."""
+    from pipeline.renewal import fold_under, meeting_under
+    from pipeline.telemetry.meeting import CompanyStage
     from pipeline.telemetry.readings import ReadingStage
     from pipeline.telemetry.stage import PositionStage
 
     store = open_store(settings, open_book(settings).refuse)
-    return [PositionStage(fold_under(settings, rule_file(settings)), store), ReadingStage(store)]
+    rules, limits = rule_file(settings), Limits.of(settings.clean.earliest, settings.clean.future_s)
+    meeting, board = meeting_under(settings, rules), open_weather(settings)
+    positions = PositionStage(fold_under(settings, rules), store, meeting)
+    readings = ReadingStage(store, rules.readings(), limits=limits, weather=rules.fire_weather(), board=board)
+    return [positions, readings, CompanyStage(meeting)]
 
 
 def vision_stages(settings: Settings) -> list[AnyStage]:

@@ -15,9 +15,14 @@ from pipeline.rules.fleet import load_fleet
 from pipeline.settings import Settings
 from pipeline.telemetry.clean import Limits
 from pipeline.telemetry.fold import Fold
+from pipeline.telemetry.meeting import Meeting
 
 UNDER: dict[str, Callable[[Settings, Any, RuleSet], Any]] = {
-    wire.POSITIONS: lambda settings, stage, rules: stage.under(fold_under(settings, rules)),
+    wire.POSITIONS: lambda settings, stage, rules: stage.under(
+        fold_under(settings, rules), meeting_under(settings, rules)
+    ),
+    wire.COMPANY: lambda settings, stage, rules: stage.under(meeting_under(settings, rules)),
+    wire.READINGS: lambda _settings, stage, rules: stage.under(rules.readings(), rules.fire_weather()),
     wire.DEVICES: lambda _settings, stage, rules: stage.under(rules.devices()),
     wire.FRAMES: lambda settings, stage, rules: stage.under(
         rules.sightings(stage.thresholds, load_cameras(Path(settings.cameras.file)))
@@ -41,3 +46,8 @@ def fold_under(settings: Settings, rules: RuleSet) -> Fold:
     fleet = load_fleet(Path(settings.fleet.file))
     limits = Limits.of(settings.clean.earliest, settings.clean.future_s)
     return Fold(rules.telemetry(fleet), enrolled=fleet.units, limits=limits)
+
+
+def meeting_under(settings: Settings, rules: RuleSet) -> Meeting:
+    """Rules over units of several partitions, for the fleet as it is now. Raises UserError."""
+    return Meeting(rules.company(load_fleet(Path(settings.fleet.file))))

@@ -28,6 +28,7 @@ from pipeline.rules.fleet import Fleet
 from pipeline.rules.head import in_order
 from pipeline.telemetry.clean import Limits
 from pipeline.telemetry.fold import Fold, State
+from pipeline.telemetry.meeting import Meeting
 from pipeline.wire import rfc3339
 
 BATCH_ROWS = 10_000
@@ -79,10 +80,14 @@ def replay_batch(
     """As `replay`, for fixes in columns. At the end `until` is the last event time, as the live agent sends it."""
     outcome = outcome if outcome is not None else Outcome()
     fold = Fold(rules.telemetry(fleet), enrolled=fleet.units if fleet else None, limits=limits)
-    state, signals = fold.initial(), list[Signal]()
+    meeting = Meeting(rules.company(fleet))
+    state, met, signals = fold.initial(), meeting.initial(), list[Signal]()
     for part in _pieces(batch, batch_rows):
         state, result = fold.step(state, part)
         signals += result.signals
+        if concerned := meeting.concerned(result.stored):
+            met, said = meeting.step(met, concerned)
+            signals += said
         outcome.refusals += result.refusals
         done(len(part))
     outcome.state = state

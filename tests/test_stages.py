@@ -22,7 +22,8 @@ from pipeline.message import (
 )
 from pipeline.rules.config import load
 from pipeline.telemetry.fold import Fold
-from pipeline.telemetry.stage import PositionStage, ReadingStage
+from pipeline.telemetry.readings import ReadingStage
+from pipeline.telemetry.stage import PositionStage
 from tests.doubles import MemoryBook, MemoryStore
 from tests.moving import F, batch_of
 
@@ -57,7 +58,7 @@ def test_readings_are_stored_and_rubbish_is_refused() -> None:
     store = MemoryStore()
     stage = ReadingStage(store)
     record = wire.pack(ReadingRecord("mast-1", 1, 1, NOW, [Reading("temperature", NOW, 21.5, "degC")]))
-    _state, outcome = stage.handle(None, [record, RUBBISH])
+    _state, outcome = stage.handle(stage.initial(), [record, RUBBISH])
     stage.commit([outcome])
     assert store.series("mast-1", "temperature", 0, 2**60)[1].tolist() == [21.5]
     assert [wire.unpack_refusal(r.value).reason for r in stage.records(outcome)] == ["unreadable_record"]

@@ -73,6 +73,10 @@ class CompanyStage:
     def __init__(self, meeting: Meeting) -> None:
         self._meeting = meeting
 
+    def under(self, meeting: Meeting) -> CompanyStage:
+        """The same stage with other rules."""
+        return CompanyStage(meeting)
+
     def initial(self) -> Any:
         return self._meeting.initial()
 

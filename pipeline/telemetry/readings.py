@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +70,12 @@ class ReadingStage:
         self._store, self._rules, self._weather, self._board = store, rules, weather, board
         self._limits = limits or Limits()
         self._stored = self._refused = 0
+
+    def under(self, rules: states.Rules, weather: states.Rules) -> ReadingStage:
+        """The same stage with other rules."""
+        other = copy.copy(self)
+        other._rules, other._weather = rules, weather
+        return other
 
     def initial(self) -> State:
         rules, weather = states.initial(self._rules), states.initial(self._weather)

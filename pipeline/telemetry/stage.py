@@ -38,10 +38,10 @@ class PositionStage:
         self._meeting = meeting
         self._stored = self._refused = 0
 
-    def under(self, fold: Fold) -> PositionStage:
-        """The same stage with another fold."""
+    def under(self, fold: Fold, meeting: Meeting | None = None) -> PositionStage:
+        """The same stage with other rules."""
         other = copy.copy(self)
-        other._fold = fold
+        other._fold, other._meeting = fold, meeting
         return other
 
     def initial(self) -> Any:
