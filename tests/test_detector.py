@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -62,6 +63,41 @@ def test_tensor_is_rgb_planes_with_grey_margins(tmp_path: Path) -> None:
     assert blob.shape == (1, 3, 64, 64) and blob.dtype == np.float32
     assert np.allclose(blob[0, :, 32, 32], [1, 0, 0])
     assert np.allclose(blob[0, :, 2, 2], 114 / 255)
+
+
+def fitted(fit: str, colour: str = "RGB") -> Input:
+    return msgspec.structs.replace(square(64), fit=fit, colour=colour, letterbox=(10, 20, 30))
+
+
+@pytest.mark.parametrize(
+    ("fit", "place"), [("centre", (0, 16, 64, 32)), ("top-left", (0, 0, 64, 32)), ("stretch", (0, 0, 64, 64))]
+)
+def test_where_a_wide_picture_is_drawn(tmp_path: Path, fit: str, place: tuple[int, int, int, int]) -> None:
+    """White lies exactly where `fit` says; the rest is the card's letterbox, which is in RGB."""
+    detector = OnnxDetector.load(write_model(tmp_path, numbers((0, 0, 1, 1)), numbers((1, 1))))
+    for colour, fill in (("RGB", (10, 20, 30)), ("BGR", (30, 20, 10))):
+        card = msgspec.structs.replace(detector.card, input=fitted(fit, colour))
+        other = OnnxDetector(card, detector._session, min_score=0.5)
+        box = Letterbox.fit(200, 100, card.input)
+        assert (box.left, box.top, box.width, box.height) == place
+        blob = np.rint(other.tensor(white(200, 100), box)[0] * 255)
+        left, top, wide, high = place
+        assert (blob[:, top : top + high, left : left + wide] == 255).all()
+        outside = np.ones((64, 64), bool)
+        outside[top : top + high, left : left + wide] = False
+        assert (blob[:, outside] == np.array(fill)[:, None]).all()
+
+
+def test_mean_and_deviation_are_in_the_order_of_colour(tmp_path: Path) -> None:
+    detector = OnnxDetector.load(write_model(tmp_path, numbers((0, 0, 1, 1)), numbers((1, 1))))
+    blue = np.zeros((64, 64, 3), np.uint8)
+    blue[..., 0] = 200  # BGR
+    normal = msgspec.structs.replace(square(64), mean=(1.0, 2.0, 4.0), std=(1.0, 2.0, 4.0))
+    for colour, wanted in (("RGB", (-1, -1, 49)), ("BGR", (199, -1, -1))):
+        card = msgspec.structs.replace(detector.card, input=msgspec.structs.replace(normal, colour=colour))
+        other = OnnxDetector(card, detector._session, min_score=0.5)
+        blob = other.tensor(blue, Letterbox.fit(64, 64, card.input))
+        assert blob[0, :, 32, 32].tolist() == pytest.approx(wanted)
 
 
 # ---------------------------------------------------------------- detection
@@ -147,6 +183,39 @@ def test_weights_that_are_no_model_at_all(tiny: Path) -> None:
     (tiny / "model.onnx").write_bytes(b"once upon a time")
     edit_card(tiny, before, hashlib.sha256(b"once upon a time").hexdigest())
     with pytest.raises(UserError, match="ONNX Runtime refuses"):
+        OnnxDetector.load(tiny)
+
+
+@pytest.mark.parametrize(
+    ("providers", "complaint"),
+    [
+        (
+            ["CUDAExecutionProvder"],
+            r"no execution provider CUDAExecutionProvder; this ONNX Runtime has .*CPUExecution",
+        ),
+        (["NoSuchProvider", "CPUExecutionProvider"], "no execution provider NoSuchProvider"),
+        ([], "is named"),
+    ],
+)
+def test_providers_that_are_not_there(tiny: Path, providers: list[str], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        OnnxDetector.load(tiny, providers=providers)
+
+
+def test_provider_in_use_is_told(tiny: Path) -> None:
+    assert OnnxDetector.load(tiny).providers == ["CPUExecutionProvider"]
+
+
+def test_a_card_that_its_graph_does_not_fit_is_refused_before_frames_come(tiny: Path) -> None:
+    edit_card(tiny, "height = 64", "height = 96")
+    with pytest.raises(UserError, match=r"ONNX Runtime refuses .*model\.onnx.*(dimension|Expected: 64)"):
+        OnnxDetector.load(tiny)
+
+
+def test_classes_that_do_not_fit_the_scores_are_refused_before_frames_come(tiny: Path) -> None:
+    edit_card(tiny, 'classes = ["smoke", "fire"]', 'classes = ["smoke", "fire", "fog"]')
+    edit_card(tiny, "fire = 0.4", "fire = 0.4\nfog = 0.5")
+    with pytest.raises(UserError, match=r"scores 2 classes .*its card names 3"):
         OnnxDetector.load(tiny)
 
 

@@ -71,3 +71,9 @@ def test_paths_start_at_the_file_s_folder_and_data_is_filled_in(tmp_path: Path) 
     found = load(tmp_path, "data = 'd'\n[rules]\nfile = 'r.toml'")
     assert found.rules.file == str(tmp_path / "r.toml")
     assert found.alarms.url == f"sqlite:///{tmp_path}/d/alarms.db"
+
+
+def test_providers_are_a_list_in_the_file_and_words_in_the_environment(tmp_path: Path) -> None:
+    text = '[vision]\nproviders = ["A", "B"]\n'
+    assert load(tmp_path, text).vision.providers == ("A", "B")
+    assert load(tmp_path, text, VEDETTE_VISION_PROVIDERS="C,D").vision.providers == ("C", "D")
