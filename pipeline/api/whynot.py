@@ -160,9 +160,7 @@ def gather(book: AlarmBook, seen: Shown, rules: Sequence[Watch], asked: Asked) -
     camera, at, within = asked.camera, asked.at, asked.within
     known = {str(row["device"]) for row in book.devices()}
     if camera not in known and not seen.frames and seen.before is None and seen.after is None:
-        raise UserError(
-            f"no camera {camera}: devices are {', '.join(sorted(known)) or 'none, nobody was ever heard'}"
-        )
+        raise UserError(f"no camera {camera}: devices are {', '.join(sorted(known)) or 'none as yet'}")
     alarms = book.alarms(limit=ALARMS)
     return Facts(
         asked=asked,
@@ -177,7 +175,7 @@ def gather(book: AlarmBook, seen: Shown, rules: Sequence[Watch], asked: Asked) -
 
 
 def _last(store: Store, camera: str, end: int) -> int | None:
-    """When the last frame before `end` was, up to a day away: by halves, for frames come from the store oldest first."""
+    """When the last frame before `end` was, up to a day away: by halves, as frames come oldest first."""
     low, high = end - DAY, end
     if not store.frames(camera, low, high, limit=1):
         return None
@@ -237,24 +235,17 @@ def _blind(facts: Facts) -> Iterator[str]:
 
 def _missing(facts: Facts) -> Iterator[str]:
     """Frames that did not come at that time."""
-    times = [frame.at for frame in facts.seen.frames]
+    seen, asked = facts.seen, facts.asked
+    times = [frame.at for frame in seen.frames]
     if not times:
-        last = (
-            f"the last one before is of {rfc3339(facts.seen.before)}"
-            if facts.seen.before is not None
-            else "none before"
-        )
-        next_ = f"the next one of {rfc3339(facts.seen.after)}" if facts.seen.after is not None else "none since"
-        yield f"no frame was scored within {duration(facts.asked.within)} of that time: {last}, {next_}"
+        last = f"the last one before is of {rfc3339(seen.before)}" if seen.before is not None else "none before"
+        following = f"the next one of {rfc3339(seen.after)}" if seen.after is not None else "none since"
+        yield f"no frame was scored within {duration(asked.within)} of that time: {last}, {following}"
         return
     usual = median(b - a for a, b in pairwise(times)) if len(times) > 1 else 0
-    edges = [facts.asked.at - facts.asked.within] * (facts.seen.before is not None) + times
-    edges += (
-        [facts.asked.at + facts.asked.within]
-        if facts.seen.after is not None
-        else [facts.asked.at] * (facts.asked.at > times[-1])
-    )
-    for a, b in pairwise(edges):
+    start = [asked.at - asked.within] if seen.before is not None else []
+    end = asked.at + asked.within if seen.after is not None else max(asked.at, times[-1])
+    for a, b in pairwise([*start, *times, end]):
         if b - a > max(LEAST_PAUSE, LATE * usual):
             yield f"no frame for {duration(b - a)} from {rfc3339(a)}"
 
