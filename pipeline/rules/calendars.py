@@ -106,8 +106,9 @@ def _days(text: str | None) -> list[int]:
         return list(range(7))
     days: list[int] = []
     for part in text.lower().split(","):
-        first, _, last = (DAYS.index(name.strip()) if name.strip() else -1 for name in part.partition("-"))
-        days += [first] if last < 0 else [(first + i) % 7 for i in range((last - first) % 7 + 1)]
+        names = [DAYS.index(name.strip()) for name in part.split("-")]
+        first, last = names[0], names[-1]
+        days += [(first + i) % 7 for i in range((last - first) % 7 + 1)]
     return days
 
 
