@@ -50,6 +50,9 @@ ASK_EVERY = 2 * SECOND
 FUTURE = 300 * SECOND
 """A promise about times that have not come yet is not believed: it would make its units look silent."""
 
+TICK_EVERY = 10 * SECOND
+"""Microseconds between two ticks on each partition of readings."""
+
 REPORT_EVERY = SECOND
 """Microseconds between two reports of the devices' signs of life, each of which is a tick for the rules."""
 
@@ -114,6 +117,7 @@ class Intake:
         self._reports: dict[str, DeviceReport] = {}
         self._reported = 0
         self._known_units: set[str] = set()
+        self._ticked = 0
         self.accepted = self.duplicates = self.beyond_hole = self.refused = 0
 
     def take(self, topic: str, payload: bytes, received: int) -> None:
@@ -267,7 +271,16 @@ class Intake:
     def _signs_of_life(self, now: int) -> list[Record]:
         reports, self._reports, self._reported = list(self._reports.values()), {}, now
         pieces = [reports[i : i + REPORTS] for i in range(0, len(reports), REPORTS)] or [[]]
-        return [Record(wire.DEVICES, 0, "", wire.pack(DeviceRecord(now, piece))) for piece in pieces]
+        records = [Record(wire.DEVICES, 0, "", wire.pack(DeviceRecord(now, piece))) for piece in pieces]
+        return records + self._ticks(now)
+
+    def _ticks(self, now: int) -> list[Record]:
+        """The clock for the rules over readings: without it nobody would miss a channel where no other speaks."""
+        if 0 <= now - self._ticked < TICK_EVERY:
+            return []
+        self._ticked = now
+        tick = wire.pack(ReadingRecord("", 0, 0, now, []))
+        return [Record(wire.READINGS, partition, "", tick) for partition in range(self._partitions)]
 
     def _seen(self, device: str, received: int, status: Status | None = None, *, picture: bool = False) -> None:
         before = self._reports.get(device) or DeviceReport(device, received)

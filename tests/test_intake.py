@@ -179,7 +179,13 @@ def test_a_unit_that_cannot_be_enrolled_leaves_no_place_behind() -> None:
 def test_a_bridge_without_a_broker_gives_no_tick() -> None:
     box = intake()
     assert box.flush(NOW, listening=False).records == []
-    assert len(box.flush(NOW).records) == 1
+    assert [(r.topic, r.partition) for r in box.flush(NOW).records] == [
+        ("devices", 0),
+        ("readings", 0),
+        ("readings", 1),
+    ]
+    later = [box.flush(NOW + n * 1_000_000).records for n in range(1, 12)]
+    assert [n for n, records in enumerate(later, 1) if any(r.topic == "readings" for r in records)] == [10]
 
 
 def test_a_promise_about_the_future_is_no_tick() -> None:
