@@ -92,6 +92,14 @@ class Health:
     def ok(self) -> bool:
         return not self.blind
 
+    def frames(self, what: str) -> dict[str, int]:
+        """Frames by camera since the vision workers started: `what` is scored, or shed, given way to newer ones."""
+        total: Counter[str] = Counter()
+        for part in self.parts:
+            counts = (part.row.get("frames") or {}).get(what)
+            total.update(counts if isinstance(counts, dict) else {})
+        return dict(total)
+
     def count(self, state: str) -> int:
         """Devices in `state`."""
         return sum(d.state == state for d in self.devices)

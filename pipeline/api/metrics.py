@@ -113,7 +113,16 @@ def _devices(health: Health) -> Iterator[Metric]:
             heard.add_metric([d.device], d.heard_s)
         if d.scored_s is not None:
             scored.add_metric([d.device], d.scored_s)
-    yield from (states, heard, scored, waiting)
+    yield from (states, heard, scored, waiting, *_frames(health))
+
+
+def _frames(health: Health) -> Iterator[Metric]:
+    """By camera, since the vision workers started."""
+    for what, words in (("scored", "Frames scored."), ("shed", "Frames that gave way to newer ones unscored.")):
+        family = CounterMetricFamily(f"vedette_camera_frames_{what}", words, labels=["device"])
+        for camera, count in sorted(health.frames(what).items()):
+            family.add_metric([camera], count)
+        yield family
 
 
 def _desk(refused: dict[str, int], alarms: dict[str, int], tail: Tail) -> Iterator[Metric]:

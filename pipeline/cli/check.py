@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline.cli.common import settings_for
 from pipeline.ports import UserError
+from pipeline.rules.cameras import load_cameras
 from pipeline.rules.config import RuleSet, inspect
 from pipeline.rules.fences import datum_doubt, inspect_fences
 from pipeline.rules.fleet import Fleet, load_fleet
@@ -31,6 +32,7 @@ class Files(msgspec.Struct):
     fences: Path | None = None
     fleet: Path | None = None
     model: Path | None = None
+    cameras: Path | None = None
 
     def named(self) -> bool:
         return any(getattr(self, name) for name in self.__struct_fields__)
@@ -47,11 +49,13 @@ def path_option(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
 @path_option("--fences", "Check this fence file (GeoJSON, KML, GPX, WKT).")
 @path_option("--fleet", "Check this fleet file.")
 @path_option("--model", "Check this model folder: card, hash, graph.")
+@path_option("--cameras", "Check this cameras file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding, a line each.")
 def command(config: Path | None, data: Path | None, as_json: bool, **named: Path | None) -> None:
-    """Check settings, rules, fences, fleet and model; tell file, line, key, reason and fix of each mistake.
+    """Check settings, rules, fences, fleet, model, cameras; tell file, line, key, reason and fix of each mistake.
 
-    With --rules, --fences, --fleet or --model only those are looked at, without them everything the settings name.
+    With --rules, --fences, --fleet, --model or --cameras only those are looked at, without them all that the
+    settings name.
     Exit status 2 if anything is wrong, else 0; a doubt (level warning) is told, and stops nothing.
     """
     files = Files(**named)
@@ -86,13 +90,16 @@ def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
         yield holds, findings
     if files.model:
         yield check_model(files.model, rules)
+    if files.cameras:
+        yield check_cameras(files.cameras, files.model)
     if rules and fleet:
         yield "groups named by rules", list(check_groups(rules, fleet))
 
 
 def _files_of(settings: Settings) -> Files:
     model = Path(settings.vision.model)
-    return Files(rules=Path(settings.rules.file), fleet=Path(settings.fleet.file), model=model)
+    cameras = Path(settings.cameras.file)
+    return Files(rules=Path(settings.rules.file), fleet=Path(settings.fleet.file), model=model, cameras=cameras)
 
 
 # ---------------------------------------------------------------- one thing each
@@ -158,6 +165,26 @@ def check_model(folder: Path, rules: RuleSet | None) -> tuple[str, list[Finding]
     except UserError as error:
         return "", [_from_text(str(rules.path if rules else folder), None, str(error))]
     return f"model {folder}: {detector.model}, {labels}", []
+
+
+def check_cameras(path: Path, model: Path | None) -> tuple[str, list[Finding]]:
+    """The file itself, and whether it fits the model, if there is one."""
+    from pipeline.rules.views import doubts
+    from pipeline.vision.card import load_card
+
+    try:
+        cameras = load_cameras(path)
+    except UserError as error:
+        return "", [_from_text(str(path), path, str(error))]
+    try:
+        labels = load_card(model).classes if model else None
+    except UserError:  # told of the model itself
+        labels = None
+    found = [
+        Finding(str(path), 0, f"camera {camera}", key, reason, fix, level=level)
+        for camera, key, reason, fix, level in doubts(cameras, labels)
+    ]
+    return f"cameras {path}: {len(cameras)} cameras", found
 
 
 def check_groups(rules: RuleSet, fleet: Fleet) -> Iterator[Finding]:

@@ -9,8 +9,9 @@ Pure: day or night is reckoned from the frame's own time and the camera's pose (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import shapely  # type: ignore[import-untyped]
 from astral import Observer
@@ -22,6 +23,9 @@ from pipeline.rules.cameras import Camera, Cameras, Mask, Pose
 
 MASKED = 0.5
 """Share of a box's area."""
+
+WHOLE = 0.98
+"""Share of the picture from which masks leave nothing of it."""
 
 DUSK = -6.0
 """Degrees of the sun's centre above the horizon: the end of civil twilight."""
@@ -98,3 +102,29 @@ def _dark(pose: Pose, at: int) -> bool:
         return sun(pose, at) < DUSK
     except (OverflowError, ValueError):
         return False
+
+
+def doubts(
+    cameras: Cameras, labels: Collection[str] | None
+) -> Iterator[tuple[str, str, str, str, Literal["error", "warning"]]]:
+    """(camera, key, reason, fix, level) of what cannot be meant. `labels`: the model's, None: not known."""
+    for camera in cameras.values():
+        for key, label in _named(camera):
+            if labels is not None and label not in labels:
+                known = ", ".join(sorted(labels))
+                yield camera.name, key, f"label {label!r} is not one the model sees", f"known: {known}", "error"
+        for label in sorted({label for mask in camera.masks for label in mask.labels or labels or ("",)}):
+            shapes = [outline(m) for m in camera.masks if not m.labels or label in m.labels]
+            if float(shapely.area(shapely.union_all(shapes))) > WHOLE:
+                what = (
+                    f"everything in the picture is masked for {label}" if label else "all of the picture is masked"
+                )
+                yield camera.name, "masks", what, "the camera would see nothing: make them smaller", "warning"
+
+
+def _named(camera: Camera) -> Iterator[tuple[str, str]]:
+    """Key and label of every label that a camera's table names."""
+    for table in ("thresholds", "night"):
+        yield from ((f"{table}.{label}", label) for label in getattr(camera, table))
+    for i, mask in enumerate(camera.masks):
+        yield from ((f"masks[{i}].labels", label) for label in mask.labels)

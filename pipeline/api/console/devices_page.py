@@ -18,6 +18,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "device", "label": "Device", "field": "device", "align": "left", "sortable": True},
     {"name": "heard", "label": "Last heard", "field": "heard", "align": "left"},
     {"name": "scored", "label": "Last frame scored", "field": "scored", "align": "left"},
+    {"name": "shed", "label": "Frames given way", "field": "shed", "align": "right", "sortable": True},
     {"name": "waiting", "label": "Waiting", "field": "waiting", "align": "right", "sortable": True},
     {"name": "dropped", "label": "Dropped", "field": "dropped", "align": "right", "sortable": True},
     {"name": "why", "label": "Remark", "field": "why", "align": "left"},
@@ -37,13 +38,14 @@ STATE_CELL = """
 """
 
 
-def device_row(d: DeviceHealth) -> dict[str, Any]:
-    """A row of the device table."""
+def device_row(d: DeviceHealth, shed: int = 0) -> dict[str, Any]:
+    """A row of the device table. `shed`: frames that were too many to be scored."""
     return {
         "device": d.device,
         "state": d.state,
         "heard": _ago(d.heard_s),
         "scored": _ago(d.scored_s) if d.scored_s is not None else "",
+        "shed": shed or "",
         "waiting": int(d.row.get("waiting") or 0),
         "dropped": int(d.row.get("dropped") or 0),
         "why": "; ".join(filter(None, (d.why, str(d.row.get("detail") or "")))),
@@ -85,8 +87,9 @@ async def devices_page(outlook: Outlook, _user: str) -> None:
     async def refresh() -> None:
         health = await outlook.now()
         counts = await outlook.desk.call(outlook.desk.book.refusal_counts)
+        shed = health.frames("shed")
         ordered = sorted(health.devices, key=lambda d: (DEVICE_STATES.index(d.state), d.device))
-        _put(devices, [device_row(d) for d in ordered])
+        _put(devices, [device_row(d, shed.get(d.device, 0)) for d in ordered])
         _put(parts, [part_row(p) for p in health.parts])
         _put(refused, [{"reason": r, "count": n} for r, n in sorted(counts.items(), key=lambda c: -c[1])])
 
