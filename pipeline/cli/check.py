@@ -94,6 +94,8 @@ def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
         yield check_cameras(files.cameras, files.model)
     if rules and fleet:
         yield "groups named by rules", list(check_groups(rules, fleet))
+    if rules:
+        yield "what rules need beside their file", list(check_needs(rules, fleet))
 
 
 def _files_of(settings: Settings) -> Files:
@@ -196,6 +198,15 @@ def check_groups(rules: RuleSet, fleet: Fleet) -> Iterator[Finding]:
                 fix = f"groups of the fleet file: {', '.join(sorted(known)) or 'none'}"
                 reason = f"no unit belongs to group {group!r}"
                 yield Finding(str(rules.path), 0, rule, "groups", reason, fix, level="warning")
+
+
+def check_needs(rules: RuleSet, fleet: Fleet | None) -> Iterator[Finding]:
+    """A library that is not installed, and more pairs of units than can be watched."""
+    for make in (rules.fire_weather, lambda: rules.company(fleet)):
+        try:
+            make()
+        except UserError as error:
+            yield _from_text(str(rules.path), None, str(error))
 
 
 def _from_text(file: str, config: Path | None, text: str) -> Finding:
