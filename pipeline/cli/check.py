@@ -93,9 +93,7 @@ def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
     if files.cameras:
         yield check_cameras(files.cameras, files.model)
     if rules and fleet:
-        yield "groups named by rules", list(check_groups(rules, fleet))
-    if rules:
-        yield "what rules need beside their file", list(check_needs(rules, fleet))
+        yield "groups named by rules", [*check_groups(rules, fleet), *refused(rules, lambda: rules.company(fleet))]
 
 
 def _files_of(settings: Settings) -> Files:
@@ -129,6 +127,7 @@ def check_settings(config: Path | None, data: Path | None) -> tuple[Settings | N
 
 def check_rules(path: Path) -> tuple[RuleSet, str, list[Finding]]:
     rules, findings = inspect(path)
+    findings += refused(rules, rules.fire_weather)
     fences = len({fence.key for fences in rules.fences.values() for fence in fences})
     return rules, f"rules {path}: {len(rules.specs)} rules, {fences} fences, version {rules.version}", findings
 
@@ -200,13 +199,12 @@ def check_groups(rules: RuleSet, fleet: Fleet) -> Iterator[Finding]:
                 yield Finding(str(rules.path), 0, rule, "groups", reason, fix, level="warning")
 
 
-def check_needs(rules: RuleSet, fleet: Fleet | None) -> Iterator[Finding]:
-    """A library that is not installed, and more pairs of units than can be watched."""
-    for make in (rules.fire_weather, lambda: rules.company(fleet)):
-        try:
-            make()
-        except UserError as error:
-            yield _from_text(str(rules.path), None, str(error))
+def refused(rules: RuleSet, make: Callable[[], object]) -> Iterator[Finding]:
+    """Why rules cannot be made: a library that is not installed, more pairs of units than can be watched."""
+    try:
+        make()
+    except UserError as error:
+        yield _from_text(str(rules.path), None, str(error))
 
 
 def _from_text(file: str, config: Path | None, text: str) -> Finding:
