@@ -37,18 +37,18 @@ def test_a_good_deployment_is_fine(deployment: Path) -> None:
     done = check("--config", deployment)
     assert done.returncode == 0, done.stdout
     said = done.stdout.splitlines()
-    assert len(said) == 6
+    assert {"settings", "rules", "fleet", "model", "cameras"} <= {line.split()[1] for line in said}
     assert all(line.startswith("fine ") for line in said)
     assert "8 rules, 3 fences" in said[1]
 
 
-def test_a_cameras_file_is_checked_against_the_model(deployment: Path, tmp_path: Path) -> None:
+def test_a_cameras_file_is_checked_against_the_model(tmp_path: Path) -> None:
     cameras = tmp_path / "cameras.toml"
     everything = "[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]"
     cameras.write_text(
         f'[[camera]]\nname = "tower"\nthresholds = {{ fyre = 0.4 }}\nmasks = [ {{ polygon = {everything} }} ]\n'
     )
-    done = check("--cameras", cameras, "--model", ROOT / "models" / "fire-smoke")
+    done = check("--cameras", cameras, "--model", Path(__file__).parents[1] / "models" / "fire-smoke")
     assert done.returncode == 2
     assert (
         "camera tower: thresholds.fyre: label 'fyre' is not one the model sees: known: fire, smoke" in done.stdout

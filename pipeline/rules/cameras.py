@@ -69,7 +69,7 @@ def load_cameras(path: Path) -> Cameras:
         listed = msgspec.convert(msgspec.toml.decode(path.read_bytes()), File).camera
     except OSError as error:
         raise UserError(f"no cameras file at {path}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {error}") from error
     for camera in listed:
         for key, reason in _mistakes(camera):
