@@ -51,7 +51,10 @@ def command() -> None:
 def enrol(settings: Settings, name: str, kind: str, place: str, broker: str, out: Path | None) -> None:
     """Make a key and a certificate for the device NAME, and write them into one bundle file."""
     desk, where = _desk(settings), _place(place)
-    _hand_out(desk, out or Path(f"{name}.vedette"), broker, lambda: desk.enrol(name, kind, where))
+    device = _hand_out(desk, out or Path(f"{name}.vedette"), broker, lambda: desk.enrol(name, kind, where))
+    if len(device.certificates) > 1 and desk.broker_folder.is_dir():  # it was denied until now
+        trouble = desk.reload()
+        click.echo(trouble or "the broker has read its lists again", err=bool(trouble))
 
 
 @command.command("rotate")
@@ -165,19 +168,21 @@ def _desk(settings: Settings) -> Any:
     return Desk(settings, whoami(), _now)
 
 
-def _hand_out(desk: Any, path: Path, named: str, give: Any) -> None:
+def _hand_out(desk: Any, path: Path, named: str, give: Any) -> Device:
     """Everything that a person may have got wrong is looked at before the registry is changed."""
     from pipeline.devices import bundle
 
     address = desk.address(named)
     if path.exists():
         raise UserError(f"{path} is there already: move it away, or name another file with --out")
+    device: Device
     device, issued, ca = give()
     bundle.write(path, bundle.text(device, issued, ca=ca, broker=address))
     click.echo(f"{path}: give it to the technician; it holds the key of {device.name}, valid until ", nl=False)
     click.echo(f"{rfc3339(device.expires)[:10]}, for the broker {address[0]}:{address[1]}")
     if address[0] in ("127.0.0.1", "localhost", "::1"):
         click.echo("The broker's address is this machine's own: others need --broker HOST:PORT", err=True)
+    return device
 
 
 def _cut_off(desk: Any, name: str) -> None:
