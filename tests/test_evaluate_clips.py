@@ -54,6 +54,11 @@ def test_every_alarm_in_a_calm_clip_is_false() -> None:
     assert calm.calm_s == 100.0
 
 
+def test_alarms_about_the_camera_are_not_judged() -> None:
+    blind = judge(watched((5.0, "moved")), Mark())
+    assert blind.verdicts == {"smoke": "quiet", "fire": "quiet"} and blind.false == ()
+
+
 def test_marks_of_time_lapse_are_in_the_clips_own_time() -> None:
     lapse = judge(watched((400.0, "smoke"), length=2580, pace=240), Mark({"smoke": 1.0}, frame_s=60))
     assert lapse.seconds_to_detect == {"smoke": 160.0} and lapse.calm_s == 240.0

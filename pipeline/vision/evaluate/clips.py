@@ -8,6 +8,8 @@ Times are seconds of event time since the clip's beginning. By class:
     beside         something burns, but not of this class: neither right nor wrong (a fire may smoke)
     quiet          nothing of it to be seen, no alarm
 
+Alarms about anything else (a camera that is blind) are listed with the clip and judged by nobody here.
+
 Camera-hours are those in which nothing is to be seen: calm clips, and the others up to the first sight.
 """
 
@@ -29,7 +31,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alarm: when it was raised, of which class, by which rule, and why."""
+    """An alarm: when it was raised, of which class (or cause), by which rule, and why."""
 
     at_s: float
     label: str
@@ -67,7 +69,7 @@ def judge(watched: Watched, mark: Mark) -> Verdict:
     visible = {label: seconds * watched.pace for label, seconds in mark.visible.items()}
     calm = min([watched.length_s, *visible.values()])
     first = {label: _first(watched, label, seconds) for label, seconds in visible.items()}
-    false = tuple(a for a in watched.alarms if not visible or a.at_s < calm)
+    false = tuple(a for a in watched.alarms if a.label in watched.labels and (not visible or a.at_s < calm))
     verdicts = {label: FOUND if at is not None else MISSED for label, at in first.items()}
     for label in (name for name in watched.labels if name not in verdicts):
         said = [alarm for alarm in watched.alarms if alarm.label == label]
