@@ -63,6 +63,18 @@ def test_transitions_are_json_lines_by_time_and_unit(track: Path, fences: Path) 
     ]
 
 
+def test_plainly_every_fix_counts_also_several_at_one_time_and_out_of_order(tmp_path: Path, fences: Path) -> None:
+    """As Traccar does, which passes over only what is older than the newest fix; rows are brought into order."""
+    inside, outside = next(line for line in TRACK.splitlines() if line.startswith("a,")).split(",")[2:4], ["0", "0"]
+    rows = [("20", outside), ("10", inside), ("10", inside), ("20", inside), ("20", outside), ("15", inside)]
+    text = ["unit,at,lat,lon", *(f"a,2026-01-01T00:00:{s}Z,{','.join(place)}" for s, place in rows)]
+    track = tmp_path / "ties.csv"
+    track.write_text("\n".join(text))
+    found = [(row["event"], row["at"][17:19]) for row in said(track, "--fences", fences, "--plain")]
+    assert found == [("enter", "10"), ("exit", "20"), ("enter", "20"), ("exit", "20")]
+    assert [row["event"] for row in said(track, "--fences", fences)] == ["enter"]
+
+
 def test_hysteresis_and_belief_are_what_plain_leaves_out(track: Path, fences: Path) -> None:
     """10 m outside, then 0/0: without --plain neither is a leaving; the corner is on the edge, so not sure."""
     options = ("--fences", fences, "--hysteresis-m", "20", "--accuracy")

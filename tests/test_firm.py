@@ -18,6 +18,7 @@ from pipeline.rules.firm import Edge
 from pipeline.rules.geofence import FenceRule, Geofence, State
 from pipeline.rules.margin import Margins
 from pipeline.rules.moves import arrange, no_slots
+from pipeline.rules.traits import Traits
 from pipeline.rules.transitions import transitions
 from tests.moving import T0, F, batch_of, brief, head, run
 
@@ -188,3 +189,22 @@ def test_without_options_it_is_the_plain_difference() -> None:
     inside = sorted(zip(near.rows[near.margin >= 0].tolist(), near.fences[near.margin >= 0].tolist(), strict=True))
     assert inside == sorted(zip(*(part.tolist() for part in index.within(lat, lon)), strict=True))
     assert len(inside) > 300
+
+
+# ---------------------------------------------------------------- floors and ceilings
+
+
+@pytest.mark.parametrize("edge", [Edge(), Edge(band=50), Edge(accuracy=True)])
+def test_a_fence_with_a_floor_and_a_ceiling_is_entered_between_them(edge: Edge) -> None:
+    """An altitude that nobody said is no news; away from the fence it is not needed."""
+    nan = float("nan")
+    space = Fence("space", "x#space", shapely.box(10.0, 50.0, 10.1, 50.1), traits=Traits(floor=100, ceiling=200))
+    lons, alts = [10.05] * 8 + [11.0], [nan, 99, 100, nan, 200, 201, 150, nan, nan]
+    rows = [F("a", i, 50.05, lon) for i, lon in enumerate(lons)]
+    alt = np.array(alts, np.float32)
+    expected = [("enter", 2), ("exit", 5), ("enter", 6), ("exit", 8)]
+    batch = batch_of(rows, alt=alt)
+    found = [(what, (at - T0) // SECOND) for _unit, _fence, what, at in transitions([space], [batch], edge=edge)]
+    assert found == expected
+    cut = [batch.select(np.arange(i, i + 1)) for i in range(len(batch))]
+    assert transitions([space], cut, edge=edge) == transitions([space], [batch], edge=edge)

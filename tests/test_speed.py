@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.message import SECOND
+from pipeline.rules.calendars import Weekly
+from pipeline.rules.fences import Fence
 from pipeline.rules.head import Scope
 from pipeline.rules.speed import Speed, SpeedLimit, State
+from pipeline.rules.traits import Traits
+from pipeline.rules.zones import Zones
 from tests.moving import F, brief, head, run
 
 NAN = float("nan")
@@ -112,3 +117,57 @@ def slowly(rows: list[F]) -> list[tuple[str, str, str, float, float]]:
             elif row.speed <= 30:
                 since = None
     return found
+
+
+# ---------------------------------------------------------------- limits by place
+
+SCHOOL = Fence("school", "x#school", shapely.box(10.0, 50.0, 10.1, 50.1), traits=Traits(limit=8))
+TOWN = Fence("town", "x#town", shapely.box(10.0, 50.0, 10.5, 50.5))
+INSIDE, STREET, LAND = (50.05, 10.05), (50.3, 10.3), (51.0, 11.0)
+
+
+def zoned(hold: float = 0, hours: Weekly | None = None) -> Speed:
+    limits = SpeedLimit(14, round(hold * SECOND), 2, 60 * SECOND, Zones([SCHOOL, TOWN], 14), hours)
+    return Speed(head("speed"), limits)
+
+
+def at_places(*fixes: tuple[tuple[float, float], float]) -> list[F]:
+    return [F("a", 10 * i, *place, speed) for i, (place, speed) in enumerate(fixes)]
+
+
+def test_the_lowest_limit_of_the_place_holds_and_none_outside() -> None:
+    rows = at_places((LAND, 40), (STREET, 13), (INSIDE, 10), (STREET, 10), (STREET, 15), (LAND, 40))
+    assert brief(run(zoned(), rows)) == [
+        ("a", "school", "began", 20, 20),
+        ("a", "school", "ended", 30, 20),
+        ("a", "town", "began", 40, 40),
+        ("a", "town", "ended", 50, 40),
+    ]
+
+
+def test_a_run_is_counted_for_each_place_anew() -> None:
+    rows = at_places(
+        (STREET, 20), (INSIDE, 20), (INSIDE, 20), (STREET, NAN), (STREET, 20), (STREET, 20), (STREET, 20)
+    )
+    assert [w[1:4] for w in brief(run(zoned(hold=20), rows))] == [("town", "began", 60)]
+
+
+def test_words_name_the_place_and_say_when_it_was_left() -> None:
+    began, ended = run(zoned(), at_places((INSIDE, 10), (LAND, 40)))
+    assert began.reason.startswith("unit a has been above 8 m/s (29 km/h) in school for 0 s")
+    assert ended.reason.startswith("unit a is no longer held to 8 m/s (29 km/h) in school")
+
+
+def test_out_of_hours_there_is_no_limit() -> None:
+    assert run(zoned(hours=Weekly("00:00-00:01")), at_places((INSIDE, 40), (INSIDE, 40))) == []
+
+
+places = st.sampled_from([INSIDE, STREET, LAND])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(places, st.sampled_from([5, 7, 10, 13, 15, NAN])), max_size=25), st.integers(0, 25))
+def test_cutting_changes_nothing_by_place_either(fixes: list[tuple[tuple[float, float], float]], cut: int) -> None:
+    rows = at_places(*fixes)
+    whole = brief(run(zoned(hold=10), rows))
+    assert whole == brief(run(zoned(hold=10), rows[:cut], rows[cut:], kind=State))
