@@ -70,7 +70,8 @@ def entries(images: Path, labels: Path, classes: Sequence[str], chosen: Chosen |
         if _is_chosen(path, rows.get(path.name, {}), chosen)
     ]
     if not found:
-        raise UserError(f"{images}: no picture is left of --source {chosen.prefixes} and --tier {chosen.tiers}")
+        words = [f"--source {p}" for p in chosen.prefixes] + [f"--tier {t}" for t in chosen.tiers]
+        raise UserError(f"{images}: no picture is left with {' '.join(words)}")
     bare = [e.path.name for e in found if not e.label.is_file()]
     if bare:
         raise UserError(

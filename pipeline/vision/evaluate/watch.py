@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,17 +69,23 @@ def watch(
     """`frame_s`: seconds of event time from one frame to the next, for time lapse. UserError: no video."""
     rate = replay.frame_rate(clip)
     pace = 1.0 if frame_s is None else frame_s * rate
-    timed, frames = Timed(detector), list[ScoredFrame]()
-    for frame in replay.scored_frames(clip, timed, start=START, every_s=every_s, pace=pace, done=done):
-        frames.append(frame)
-    if not frames:
+    timed, last = Timed(detector), deque[int](maxlen=1)
+    frames = replay.scored_frames(clip, timed, start=START, every_s=every_s, pace=pace, done=done)
+    alarms = _alarms(_noted(frames, last), rules, detector.thresholds)
+    if not last:
         raise UserError(f"{clip} has no frame that can be decoded: is it cut?")
-    length = (frames[-1].at - START) / SECOND + pace / rate
-    alarms = _alarms(frames, rules, detector.thresholds)
+    length = (last[0] - START) / SECOND + pace / rate
     return Watched(clip.name, tuple(detector.card.classes), alarms, round(length, 3), pace, tuple(timed.took))
 
 
-def _alarms(frames: Sequence[ScoredFrame], rules: RuleSet, thresholds: dict[str, float]) -> tuple[Raised, ...]:
+def _noted(frames: Iterable[ScoredFrame], last: deque[int]) -> Iterator[ScoredFrame]:
+    """The frames as they come, none kept: a clip may be a day long."""
+    for frame in frames:
+        last.append(frame.at)
+        yield frame
+
+
+def _alarms(frames: Iterable[ScoredFrame], rules: RuleSet, thresholds: dict[str, float]) -> tuple[Raised, ...]:
     said = replay.replay_frames(frames, rules, thresholds)
     return tuple(
         Raised((s.at - START) / SECOND, str(s.evidence["label"]), s.rule, s.reason)
