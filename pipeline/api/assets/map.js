@@ -7,6 +7,7 @@ const COLOURS = {
   light: { grid: "#dce4ea", label: "#5b6e7f", road: "#a9b7c3", fence: "#4d6478", view: "#4a57c9", fire: "#c4500a", unit: "#0a66b5", rim: "#ffffff", old: "#8fa1b0", line: "#0a66b5" },
 };
 const OLD_MS = 120e3;
+const AROUND_M = 10e3; // as much as a camera's drawn view
 const NAMED_UNITS = 40; // with more of them, names would cover the map: they are shown on hover
 
 class VedetteMap {
@@ -176,7 +177,7 @@ class VedetteMap {
   }
 
   showArea(place) {
-    const area = L.geoJSON(place.area.geometry, { style: this.areaStyle() }).bindTooltip(text(place.reason), { sticky: true });
+    const area = L.geoJSON(place.area.geometry, { style: this.areaStyle(), smoothFactor: 0.2 }).bindTooltip(text(place.reason), { sticky: true });
     area.on("click", () => emitEvent("place", place.id));
     this.areas.set(place.id, area.addTo(this.layers.areas));
     this.map.getContainer().dataset.areas = [...this.areas.keys()].join(" ");
@@ -194,6 +195,23 @@ class VedetteMap {
     if (area) return this.map.fitBounds(area.getBounds(), { padding: [24, 24], maxZoom: 14, animate: false });
     if (!place || place.lat === null) return this.moved || this.fit();
     this.map.setView([place.lat, place.lon], Math.max(this.map.getZoom(), 13), { animate: false });
+  }
+
+  // Landmarks of a calibration, by their names, and the view of the camera they give.
+  showMarks({ spots, view }) {
+    const layer = this.layers.marks.clearLayers();
+    if (view) L.geoJSON(view, { style: { ...this.areaStyle(), fillOpacity: 0.08 }, interactive: false }).addTo(layer);
+    if (!spots.every(([lat, lon]) => this.map.getBounds().contains([lat, lon]))) {
+      const all = L.latLngBounds(spots.map(([lat, lon]) => [lat, lon]));
+      this.map.fitBounds(view ? all.extend(L.geoJSON(view).getBounds()) : all, { padding: [24, 24], maxZoom: 14, animate: false });
+    }
+    for (const [lat, lon, name] of spots)
+      L.marker([lat, lon], { interactive: false, keyboard: false, icon: L.divIcon({ className: "landmark-spot", html: text(name), iconSize: [24, 24] }) }).addTo(layer);
+  }
+
+  go(place) {
+    this.moved = true;
+    this.map.fitBounds(L.latLng(place).toBounds(AROUND_M), { animate: false });
   }
 
   showTrack(feature) {
@@ -228,6 +246,15 @@ vedette.startMap = async (element, follow) => {
   const scene = await (await fetch("/console/scene.json")).json();
   vedette.map = new VedetteMap(element.map, scene);
   if (follow) vedette.map.follow();
+};
+
+// Width and height of a picture in its own pixels, once it is there; zeros if it cannot be shown.
+vedette.sizeOf = async (image) => {
+  for (let turn = 0; turn < 100; turn++) {
+    if (image.src.startsWith("data:") && image.complete) break;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  return [image.naturalWidth, image.naturalHeight];
 };
 
 // Read a track through the api (which writes the audit log first) and draw it; what it found goes back to the page.

@@ -1,4 +1,4 @@
-"""The operators' console: three pages on NiceGUI over the same `Desk` as the api; `mount` puts it on the app.
+"""The operators' console: four pages on NiceGUI over the same `Desk` as the api; `mount` puts it on the app.
 
 What must be shared is on the server (one tail of the book, one look at the health a second); what moves often, or
 must still work when the server is gone, is in assets/console.js and assets/map.js.
@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from pipeline.api.console.alarms_page import alarms_page
+from pipeline.api.console.cameras_page import cameras_page
 from pipeline.api.console.devices_page import devices_page
 from pipeline.api.console.outlook import Outlook
 from pipeline.api.console.scene import Scene
@@ -41,6 +42,10 @@ def mount(app: FastAPI, desk: Desk, scene: Scene) -> None:
     @ui.page("/tracks", title=f"Tracks · {NAME}")
     async def tracks(request: Request) -> None:
         await tracks_page(outlook, request.state.user)
+
+    @ui.page("/cameras", title=f"Cameras · {NAME}")
+    async def cameras(request: Request) -> None:
+        await cameras_page(outlook, request.state.user)
 
     ui.run_with(
         app,

@@ -21,6 +21,7 @@ PAGES = (
     ("/", words.ALARMS, "notifications"),
     ("/devices", words.DEVICES, "sensors"),
     ("/tracks", words.TRACKS, "route"),
+    ("/cameras", words.CAMERAS, "videocam"),
 )
 MARK = (
     '<svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true"><path d="M5 8l11 17L27 8" fill="none" '

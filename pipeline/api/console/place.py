@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
 from pipeline.api.console import words
 
@@ -48,6 +50,23 @@ class Place:
     def choose(self, place: dict[str, Any] | None) -> None:
         """Go to the mark of the chosen alarm."""
         self._tell("choose", place)
+
+    def on_click(self, told: Callable[[float, float], None]) -> None:
+        """Call `told` with latitude and longitude of each click on the map."""
+
+        def clicked(event: GenericEventArguments) -> None:
+            told(float(event.args["latlng"]["lat"]), float(event.args["latlng"]["lng"]))
+
+        self._leaflet.on("map-click", clicked)
+        self._leaflet.classes(add="aimed")
+
+    def mark(self, spots: list[tuple[float, float, str]], view: dict[str, Any] | None) -> None:
+        """Show named spots, and the field of view of a camera (GeoJSON geometry) with them."""
+        self._tell("showMarks", {"spots": spots, "view": view})
+
+    def go(self, lat: float, lon: float) -> None:
+        """Show what lies around a place."""
+        self._tell("go", [lat, lon])
 
     def _tell(self, method: str, argument: Any) -> None:
         if self.ready:
