@@ -28,7 +28,6 @@ from pipeline.log import Log
 from pipeline.pulse import beating
 from pipeline.renewal import reload_of
 from pipeline.retry import Patience
-from pipeline.rules.cameras import load_cameras
 from pipeline.rules.config import RuleSet
 from pipeline.rules.config import load as load_rules
 from pipeline.settings import Settings
@@ -67,6 +66,7 @@ def telemetry_stages(settings: Settings) -> list[AnyStage]:
 
 def vision_stages(settings: Settings) -> list[AnyStage]:
     """frames: decode → detect → store → sighting."""
+    from pipeline.renewal import sightings_under
     from pipeline.vision.detector import OnnxDetector
     from pipeline.vision.picture import decode_for
     from pipeline.vision.shadow import LEDGER_FILE, Ledger, Shadow
@@ -81,7 +81,7 @@ def vision_stages(settings: Settings) -> list[AnyStage]:
     book = open_book(settings)
     stage = VisionStage(
         detector,
-        rule_file(settings).sightings(detector.thresholds, load_cameras(Path(settings.cameras.file))),
+        sightings_under(settings, rule_file(settings), detector.thresholds),
         Sinks(open_store(settings, book.refuse), open_blobs(settings), book),
         decode=lambda data: decode_for(data, side),
         batch=settings.vision.batch_frames,

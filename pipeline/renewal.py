@@ -16,6 +16,7 @@ from pipeline.settings import Settings
 from pipeline.telemetry.clean import Limits
 from pipeline.telemetry.fold import Fold
 from pipeline.telemetry.meeting import Meeting
+from pipeline.weather import Weather, open_weather
 
 UNDER: dict[str, Callable[[Settings, Any, RuleSet], Any]] = {
     wire.POSITIONS: lambda settings, stage, rules: stage.under(
@@ -24,9 +25,7 @@ UNDER: dict[str, Callable[[Settings, Any, RuleSet], Any]] = {
     wire.COMPANY: lambda settings, stage, rules: stage.under(meeting_under(settings, rules)),
     wire.READINGS: lambda _settings, stage, rules: stage.under(rules.readings(), rules.fire_weather()),
     wire.DEVICES: lambda _settings, stage, rules: stage.under(rules.devices()),
-    wire.FRAMES: lambda settings, stage, rules: stage.under(
-        rules.sightings(stage.thresholds, load_cameras(Path(settings.cameras.file)))
-    ),
+    wire.FRAMES: lambda settings, stage, rules: stage.under(sightings_under(settings, rules, stage.thresholds)),
 }
 """By the topic of the stage. A stage that is not here has no rules."""
 
@@ -51,3 +50,11 @@ def fold_under(settings: Settings, rules: RuleSet) -> Fold:
 def meeting_under(settings: Settings, rules: RuleSet) -> Meeting:
     """Rules over units of several partitions, for the fleet as it is now. Raises UserError."""
     return Meeting(rules.company(load_fleet(Path(settings.fleet.file))))
+
+
+def sightings_under(
+    settings: Settings, rules: RuleSet, thresholds: dict[str, float]
+) -> list[tuple[Any, type[Any]]]:
+    """Rules over what cameras see, with the cameras and the fire weather as they are now. Raises UserError."""
+    weather = Weather(rules.stations, open_weather(settings))
+    return rules.sightings(thresholds, load_cameras(Path(settings.cameras.file)), weather)

@@ -39,7 +39,7 @@ def test_a_good_deployment_is_fine(deployment: Path) -> None:
     said = done.stdout.splitlines()
     assert {"settings", "rules", "fleet", "model", "cameras"} <= {line.split()[1] for line in said}
     assert all(line.startswith("fine ") for line in said)
-    assert "8 rules, 3 fences" in said[1]
+    assert "9 rules, 4 fences" in said[1]
 
 
 def test_a_cameras_file_is_checked_against_the_model(tmp_path: Path) -> None:

@@ -116,13 +116,17 @@ class RuleSet:
         return rules
 
     def sightings(
-        self, thresholds: Mapping[str, float], cameras: Cameras | None = None
+        self,
+        thresholds: Mapping[str, float],
+        cameras: Cameras | None = None,
+        weather: weather.OfCamera | None = None,
     ) -> list[tuple[Any, type[Any]]]:
         """Rules over `ScoredFrame`, each with the type of its state. `thresholds` are the model card's, by label.
 
-        `cameras` have masks and scores of their own. Raises UserError for a label that the model does not know.
+        `cameras` have masks and scores of their own, `weather` lowers scores. Raises UserError for a label that
+        the model does not know.
         """
-        views = Views(cameras)
+        views = Views(cameras, weather)
         rules: list[tuple[Any, type[Any]]] = [
             (sighting.Sighting(self._head(spec), self._confirmation(spec, thresholds), views), sighting.State)
             for spec in self._of(SightingSpec)

@@ -64,9 +64,12 @@ class Sighting:
         return self._head.scope.covers(camera)
 
     def terms(self, camera: str, at: int) -> Confirmation:
-        """What makes an episode at this camera and time; a camera's own score moves the hold score with it."""
+        """What makes an episode at this camera and time; its own score and fire weather move the hold score too."""
         rule, own = self._rule, self._views.threshold(camera, self._rule.label, at)
-        if own is None or own == rule.open_score:
+        day = self._views.lowered(camera, at)
+        own = rule.open_score if own is None else own
+        own = round(own * day.factor, 4) if day else own
+        if own == rule.open_score:
             return rule
         hold = round(rule.hold_score * own / rule.open_score, 4)
         return msgspec.structs.replace(rule, open_score=own, hold_score=hold)
@@ -287,6 +290,7 @@ class Sighting:
             "first": candidate.start,
             "last": candidate.last,
             "confirmation": moment.rule.in_seconds(),
+            **({"fire_weather": day.evidence} if (day := self._views.lowered(frame.camera, frame.at)) else {}),
         }
 
 

@@ -20,6 +20,7 @@ from astral.sun import elevation
 from pipeline.message import SECOND
 from pipeline.rules.boxes import Box
 from pipeline.rules.cameras import Camera, Cameras, Mask, Pose
+from pipeline.rules.weather import Lowered, OfCamera
 
 MASKED = 0.5
 """Share of a box's area."""
@@ -48,7 +49,8 @@ def outline(mask: Mask) -> shapely.Geometry:
 class Views:
     """The cameras of cameras.toml, ready to be asked frame by frame. One not listed is taken as it comes."""
 
-    def __init__(self, cameras: Cameras | None = None) -> None:
+    def __init__(self, cameras: Cameras | None = None, weather: OfCamera | None = None) -> None:
+        self._weather = weather
         self._cameras: Mapping[str, Camera] = cameras or {}
         self._masks: dict[tuple[str, str], list[tuple[str, shapely.Geometry]]] = {}
         self._dark: dict[str, tuple[int, bool]] = {}
@@ -74,6 +76,10 @@ class Views:
         if label in known.night and self.dark(camera, at):
             return known.night[label]
         return known.thresholds.get(label)
+
+    def lowered(self, camera: str, at: int) -> Lowered | None:
+        """What the fire weather does to the open scores of the camera; it never raises one."""
+        return self._weather(camera, at) if self._weather else None
 
     def dark(self, camera: str, at: int) -> bool:
         """Is it night there? To the minute; never where no pose is known."""

@@ -11,7 +11,7 @@ carried on; after `max_days` without one they start anew, as at the end of the w
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, get_args
@@ -249,6 +249,9 @@ class Lowered:
     factor: float
     evidence: dict[str, Any]
 
+
+OfCamera = Callable[[str, int], Lowered | None]
+"""(camera, event time) to what the fire weather does there then."""
 
 VALID = 36 * 3600 * SECOND
 """How long after its noon a day's index is used: until the next one, and half a day for one that is late."""
