@@ -318,17 +318,7 @@ def test_a_state_saved_before_motion_was_looked_at_still_loads() -> None:
         "cameras": {
             "tower": {
                 "frames": [T0],
-                "candidates": [
-                    {
-                        "first": T0,
-                        "last": T0,
-                        "box": HERE,
-                        "score": 0.6,
-                        "best": 0.6,
-                        "seen": [(T0, 0.6)],
-                        "start": T0,
-                    }
-                ],
+                "candidates": [{"first": T0, "last": T0, "start": T0, "box": HERE, **scores}],
                 "held_back": [
                     {"first": 1, "last": 2, "box": HERE, "best": 0.3, "reason": "score", "detail": "too low"}
                 ],
