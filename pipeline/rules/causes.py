@@ -85,8 +85,7 @@ def black(case: Case, on: bool) -> Sign | None:
     eye, look, at = case.eye, case.look, case.frame.at
     if not nothing_in_it(look):
         return None
-    never_saw = not eye.day_at and eye.same_frames >= 3 and at - eye.same_since >= 600 * SECOND
-    if on or never_saw or case.just_now(eye.day_at) or _day_by_hour(eye, at) or at - eye.dark_since > NIGHT:
+    if on or case.just_now(eye.day_at) or _day_by_hour(eye, at) or at - eye.dark_since > NIGHT:
         return case.sign(f"black: mean {look.mean:.0f}, contrast {look.contrast:.1f} of 255 grey levels")
     return None
 
@@ -120,7 +119,7 @@ def frozen(case: Case, _on: bool) -> Sign | None:
         return None
     words = f"frozen: nothing but coding noise, or a clock, has changed for {spell_s(still)}"
     if eye.stopped:
-        words += f", while usually each picture changes by {eye.step:.1f} grey levels"
+        words += f", while each picture usually changes by {eye.lively:.1f} grey levels"
         return Sign(words, STOPPED * limit, 10, eye.still_since, eye.still_frames)
     return Sign(words, STILL * limit, 30, eye.still_since, eye.still_frames)
 

@@ -73,6 +73,7 @@ class Eye(msgspec.Struct):
     stopped: bool = False
     step: float = 0.0
     steps: int = 0
+    lively: float = 0.0
     jumped_at: int = 0
     dark_since: int = 0
     day_at: int = 0
@@ -137,24 +138,20 @@ def stillness(eye: Eye, look: Look, at: int) -> None:
     if eye.thumb:
         jump = float(np.abs(_difference(eye.thumb, look.thumb)).mean())
         eye.jumped_at = at if jump > 4 else eye.jumped_at
+    step = float(np.abs(_difference(eye.grain, look.grain)).mean()) if eye.grain else 0.0
     if eye.anchor_thumb and _alike(eye, look):
-        step = float(np.abs(_difference(eye.grain, look.grain)).mean())
         if eye.still_frames == 1:
-            calm = at - eye.jumped_at > 60 * SECOND
+            calm = at - eye.jumped_at > max(60 * SECOND, 10 * eye.gap)
             eye.stopped = eye.steps >= 5 and eye.step >= 1.0 and step <= 0.4 * eye.step and calm
+            eye.lively = eye.step
         eye.still_frames += 1
     else:
-        _change(eye, look, at)
-    eye.thumb, eye.grain = look.thumb, look.grain
-
-
-def _change(eye: Eye, look: Look, at: int) -> None:
+        eye.anchor_thumb, eye.anchor_grain = look.thumb, look.grain
+        eye.still_since, eye.still_frames, eye.stopped = at, 1, False
     if eye.grain:
-        step = float(np.abs(_difference(eye.grain, look.grain)).mean())
-        eye.step = step if not eye.steps else eye.step + 0.2 * (step - eye.step)
+        eye.step += (step - eye.step) * (0.2 if eye.steps else 1.0)
         eye.steps += 1
-    eye.anchor_thumb, eye.anchor_grain = look.thumb, look.grain
-    eye.still_since, eye.still_frames, eye.stopped = at, 1, False
+    eye.thumb, eye.grain = look.thumb, look.grain
 
 
 def _alike(eye: Eye, look: Look) -> bool:
@@ -173,11 +170,15 @@ def _difference(a: bytes, b: bytes) -> NDArray[np.int16]:
 
 
 def hidden_share(eye: Eye, look: Look) -> float | None:
-    """Part of the blocks that had structure and have lost it; None where too few had any."""
+    """Part of the blocks that had structure and have lost it; None where too few had any.
+
+    In half the light structure has half the contrast: that alone is no loss.
+    """
     known = eye.detail >= CLEAR
     if not eye.detail.size or int(known.sum()) < 24:
         return None
-    lost = grey(look.detail)[known] < np.maximum(0.35 * eye.detail[known], NOISE)
+    light = min(1.0, look.mean / max(eye.clear_mean, 1.0)) if eye.clear_mean else 1.0
+    lost = grey(look.detail)[known] < light * np.maximum(0.35 * eye.detail[known], NOISE)
     return float(lost.mean())
 
 

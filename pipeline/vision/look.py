@@ -35,7 +35,7 @@ LEAST_BLOCKS = 10
 """Blocks with structure below which no sharpness is told."""
 
 DETAIL_UNIT = 8.0
-SMOOTHEST, CLUMPED = 5, 2.0
+SMOOTHEST, CLUMPED = 5, 3.0
 """Percentile of the blocks that is taken for noise, and by how much noise outlives averaging."""
 
 Grey = NDArray[np.uint8]

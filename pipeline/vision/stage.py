@@ -142,7 +142,8 @@ class VisionStage:
             fresh = [frame for frame in frames if (frame.camera, frame.at) not in unseen]
             newest = {frame.camera: min(frame.at, frame.received) for frame in fresh}
             rows = [{"device": camera, "frame_scored": at} for camera, at in newest.items()]
-            self._sinks.book.report_devices(rows)
+            if rows:
+                self._sinks.book.report_devices(rows)
 
     def records(self, outcome: Seen) -> Iterable[Record]:
         yield from map(signal_record, outcome.signals)
