@@ -22,6 +22,7 @@ from pipeline.message import Fix
 LOOK_S = 3.0
 DARK, FLAT = 16.0, 4.0
 """Grey levels of 255: a mean under the first is a black picture, a deviation under the second shows nothing."""
+CATCH_UP_S = 3.0
 T = TypeVar("T")
 
 
@@ -94,14 +95,24 @@ def _look(url: str, seconds: float, transport: str, closing: threading.Event) ->
     try:
         image = _read(capture, url)
         first = time.monotonic()
-        frames, last = 1, image
-        while not closing.is_set() and time.monotonic() - first < seconds and capture.grab():
+        if is_live(url):
+            _catch_up(capture, closing)
+        begun, frames = time.monotonic(), 0
+        while not closing.is_set() and time.monotonic() - begun < seconds and capture.grab():
             frames += 1
-            last = _retrieved(capture, last)
-        lasted = time.monotonic() - first
-        return _seen(capture, last, frames, (frames - 1) / lasted if frames > 1 else 0.0, first - start)
+        fps = frames / (time.monotonic() - begun)
+        return _seen(capture, _retrieved(capture, image), frames + 1, fps, first - start)
     finally:
         capture.release()
+
+
+def _catch_up(capture: cv2.VideoCapture, closing: threading.Event) -> None:
+    """What was buffered while the stream opened comes all at once and would count as speed."""
+    declared, end = capture.get(cv2.CAP_PROP_FPS), time.monotonic() + CATCH_UP_S
+    waited = 0.6 / declared if 1 <= declared <= 60 else 0.02
+    while not closing.is_set() and (before := time.monotonic()) < end:
+        if not capture.grab() or time.monotonic() - before > waited:
+            return
 
 
 def _seen(capture: cv2.VideoCapture, image: Image, frames: int, fps: float, first_s: float) -> Seen:
