@@ -15,8 +15,8 @@ from pipeline.message import SECOND, Clock, Look, ScoredFrame
 from pipeline.vision.look import measure
 from tests.moving import T0
 
-SIZE = (640, 360)
-MARGIN = 120
+SIZE = (480, 270)
+MARGIN = 90
 Image = NDArray[np.uint8]
 
 

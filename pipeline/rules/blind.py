@@ -175,10 +175,10 @@ class Blind:
     def _go_on(
         self, camera: Camera, frame: ScoredFrame, believed: Sequence[str], signs: dict[str, Sign]
     ) -> list[Signal]:
-        """Another cause takes over when the one that was named has gone; a new view is accepted after a while."""
+        """A plainer cause takes over, or any when the named one has gone; a new view is accepted in time."""
         episode = camera.episode
         assert episode is not None
-        if episode.cause not in signs:
+        if _overrules(believed[0], episode.cause, signs):
             episode.cause, episode.since = believed[0], camera.suspicions[believed[0]].since
             words = f"{frame.camera} is still blind, now {signs[episode.cause].words}"
             return [self._say(Change.STILL, episode, frame, words)]
@@ -219,6 +219,12 @@ class Blind:
             size=[frame.width, frame.height],
             look=_numbers(frame.look),
         )
+
+
+def _overrules(cause: str, named: str, signs: Collection[str]) -> bool:
+    """White hides what a cover would hide too: the cause that stands first in the table is named."""
+    order = list(CAUSES)
+    return named not in signs or order.index(cause) < order.index(named)
 
 
 def _remember(case: Case) -> None:

@@ -121,6 +121,8 @@ def frozen(case: Case, _on: bool) -> Sign | None:
     if eye.stopped:
         words += f", while each picture usually changes by {eye.lively:.1f} grey levels"
         return Sign(words, STOPPED * limit, 10, eye.still_since, eye.still_frames)
+    if still < STILL * limit:  # a calm day is often still for a while: that must keep no alarm from ending
+        return None
     return Sign(words, STILL * limit, 30, eye.still_since, eye.still_frames)
 
 
