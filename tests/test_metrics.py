@@ -75,6 +75,19 @@ def test_a_part_may_beat_any_name_and_text_is_left_out(office: Office, http: Tes
     assert not any("trouble" in name or "none" in name for name, _ in found)
 
 
+def test_frames_scored_and_given_way_are_counted_by_camera_over_all_workers(
+    office: Office, http: TestClient
+) -> None:
+    beats = {"a:1": {"scored": {"cam": 5, "yard": 2}, "shed": {"cam": 3}}, "b:2": {"shed": {"cam": 4}}}
+    for instance, frames in beats.items():
+        office.pulse.beat("worker-vision", instance, {"ready": True, "trouble": "", "frames": frames})
+    found = scraped(http)
+    assert found["vedette_camera_frames_shed_total", ("cam",)] == 7
+    assert found["vedette_camera_frames_scored_total", ("cam",)] == 5
+    assert found["vedette_camera_frames_scored_total", ("yard",)] == 2
+    assert ("vedette_camera_frames_shed_total", ("yard",)) not in found
+
+
 def test_two_apps_in_one_process_do_not_share_metrics(office: Office, http: TestClient) -> None:
     other = Office()
     other.book.apply([signal()])

@@ -24,6 +24,7 @@ from pipeline.ports import AlarmBook, Store, UserError
 from pipeline.rules.cameras import load_cameras
 from pipeline.rules.config import load as load_rules
 from pipeline.rules.sighted import Confirmation
+from pipeline.rules.sighting import Sighting
 from pipeline.settings import Settings
 from pipeline.vision.card import load_card
 from pipeline.wire import rfc3339
@@ -128,7 +129,8 @@ def watches(settings: Settings) -> list[Watch]:
     """The sighting rules with the model's and the cameras' scores, as the settings name them now. UserError."""
     thresholds = load_card(Path(settings.vision.model)).thresholds
     cameras = load_cameras(Path(settings.cameras.file))
-    return [rule for rule, _kind in load_rules(Path(settings.rules.file)).sightings(thresholds, cameras)]
+    found = load_rules(Path(settings.rules.file)).sightings(thresholds, cameras)
+    return [rule for rule, _kind in found if isinstance(rule, Sighting)]
 
 
 @dataclass(frozen=True)
