@@ -167,7 +167,7 @@ def test_vision_is_held_against_the_bare_session(tmp_path: Path) -> None:
     model = Path(settings_in(tmp_path).vision.model)
     if not (model / "model.onnx").is_file():
         pytest.skip(f"no model in {model}")
-    stage, detect, per_core, p50, p95, memory = vision.run(Options(TINY))
+    stage, detect, per_core, memory, p50, p95 = vision.run(Options(TINY))
     assert stage.reference == detect.reference > 0.05
     assert all(0.1 < figure.ratio < 3 for figure in (stage, detect))
     assert 0.3 < per_core.ratio < 1.2
