@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import tomllib
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.ports import UserError
+from pipeline.vision.adopt import Wish, propose
 from pipeline.vision.card import load_card
 from tests.commandline import Done, vedette
 from tests.tinyonnx import Entry, graph, outside, write_model
@@ -370,3 +373,19 @@ def test_two_models_over_a_folder(tmp_path: Path) -> None:
 def test_no_shadow_no_comparison(tmp_path: Path) -> None:
     done = vedette("models", "compare", "--data", tmp_path)
     assert done.returncode == 2 and "nothing has run in shadow here" in done.stderr
+
+
+def test_bytes_changed_at_random_are_refused_or_taken_never_a_traceback(tmp_path: Path) -> None:
+    whole = graph({"output": zeros(1, 6, CELLS)}, notes=NOTES)
+    dice = random.Random(7)
+    refused = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            data[dice.randrange(min(len(data), dice.choice([200, len(data)])))] = dice.randrange(256)
+        try:
+            propose(Wish(tmp_path / "some.onnx", labels=["a", "b"]), bytes(data))
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20

@@ -47,6 +47,7 @@ def command(paths: tuple[Path, ...], settings: Settings, **options: Any) -> None
         chosen.model or Path(settings.vision.model),
         threads=settings.vision.threads,
         min_score=min(0.01, chosen.min_score or 1.0),
+        providers=settings.vision.providers,
     )
     if not chosen.as_json:
         click.echo(f"{'picture':<40} {'size':>11} {'ms':>6}  found")

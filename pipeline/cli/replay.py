@@ -120,7 +120,7 @@ def over_videos(
     from pipeline.vision.detector import OnnxDetector
 
     model = chosen.model or Path(settings.vision.model)
-    detector = OnnxDetector.load(model, threads=settings.vision.threads)
+    detector = OnnxDetector.load(model, threads=settings.vision.threads, providers=settings.vision.providers)
     cameras, start = load_cameras(Path(settings.cameras.file)), _start(chosen.start, begins)
     signals: list[Signal] = []
     for file in files:

@@ -27,7 +27,10 @@ ONE_FILE = "export it as one file, whose hash the card can hold (onnx.save_model
 WORDS = (
     (r"external data|model_path must not be empty|GetExtDataFromTensorProto", "it keeps weights in other files; "),
     (r"opset|IR version", "its opset or IR version is not one this ONNX Runtime knows; export it with opset 17; "),
-    (r"INVALID_PROTOBUF|Protobuf parsing failed|ModelProto does not have a graph|No graph was found", "it is no ONNX file, or cut; "),
+    (
+        r"INVALID_PROTOBUF|codec can't decode|Protobuf parsing failed|does not have a graph|No graph was found",
+        "it is no ONNX file, or cut; ",
+    ),
     (r"is not a registered function/op|NOT_IMPLEMENTED", "it has an operator this ONNX Runtime does not know; "),
 )
 
@@ -41,7 +44,8 @@ def open_session(weights: bytes, threads: int, providers: Sequence[str], name: s
     # Threads that spin between frames would take the cores from telemetry.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(weights, options, providers=list(providers))
+        # Without this ONNX Runtime tries again on the CPU, and prints it.
+        session = ort.InferenceSession(weights, options, providers=list(providers), enable_fallback=0)
     except REFUSALS as error:
         raise UserError(refusal(name, error)) from error
     idle = sorted(set(providers) - set(session.get_providers()))
