@@ -8,25 +8,21 @@ into the quarantine: it would never get better, and the stream must go on.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from pipeline import wire
+from pipeline.columns import Columns
 from pipeline.message import (
-    POSITION_COLUMNS,
-    POSITION_DTYPES,
     SECOND,
     DeviceRecord,
     DeviceReport,
-    Fix,
     Fixes,
     Frame,
     FrameRecord,
-    PositionBatch,
     ReadingRecord,
     Readings,
     Receipt,
@@ -63,34 +59,6 @@ class Flush:
 
     records: list[Record]
     receipts: dict[Source, Receipt]
-
-
-@dataclass
-class Columns:
-    """Rows on their way into one position record."""
-
-    units: dict[str, int] = field(default_factory=dict)
-    sources: dict[Source, int] = field(default_factory=dict)
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    ticks: dict[str, int] = field(default_factory=dict)
-
-    def add(self, source: Source, seq: int, received: int, fix: Fix) -> None:
-        unit = self.units.setdefault(fix.unit, len(self.units))
-        origin = self.sources.setdefault(source, len(self.sources))
-        place = (unit, origin, seq, fix.at, received, fix.lat, fix.lon)
-        self.rows.append((*place, fix.speed, fix.course, fix.alt, fix.accuracy, fix.clock))
-
-    def batch(self) -> PositionBatch:
-        transposed: Iterable[tuple[Any, ...]] = (
-            zip(*self.rows, strict=True) if self.rows else [()] * len(POSITION_COLUMNS)
-        )
-        columns: dict[str, Any] = {
-            name: np.array(values, POSITION_DTYPES[name])
-            for name, values in zip(POSITION_COLUMNS, transposed, strict=True)
-        }
-        return PositionBatch(
-            units=tuple(self.units), sources=tuple(self.sources), ticks=tuple(self.ticks.items()), **columns
-        )
 
 
 class Intake:

@@ -139,7 +139,8 @@ class Desk:
 
     def _tell_broker(self, after: Registry) -> None:
         now = self.clock()
-        broker.update(self.broker_folder, Authority.open(self.folder, now), after, now)
+        with registry.turn(self.folder):
+            broker.update(self.broker_folder, Authority.open(self.folder, now), after, now)
 
 
 def _revoked(certificate: Certificate, at: int) -> Certificate:
