@@ -101,7 +101,7 @@ class LongStop:
         unit, fix = moves.unit(row), moves.where(row)
         title, lasted = self._head.scope.title(unit), spell_s(fix["at"] - start)
         if change is Change.BEGAN:
-            where = ", no allowed place," if self._allowed else ""
+            where = ", in no allowed place," if self._allowed else ","
             what = f"has stood for {lasted}{where} {spell_s(self._limit)} are allowed,"
         else:
             what = f"has left where it stood, seen elsewhere after {lasted},"
