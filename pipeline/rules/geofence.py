@@ -29,7 +29,7 @@ from pipeline.rules.crossing import Crossing, Places, no_places
 from pipeline.rules.fences import Fence
 from pipeline.rules.firm import Edge
 from pipeline.rules.head import Head, spell, spell_s
-from pipeline.rules.moves import NEVER, Moves, Slots, grown
+from pipeline.rules.moves import NEVER, Moves, grown
 from pipeline.rules.standing import On, Stand, inside_since, turns, verb_of, wanted
 from pipeline.rules.transitions import Crosser
 
@@ -129,14 +129,6 @@ class Geofence:
     def tick(self, state: State, watermark: object) -> tuple[State, list[Signal]]:
         """Nothing: only a fix says where a unit is."""
         return state, []
-
-    def retire(self, state: State, slots: Slots) -> list[Signal]:
-        """The end of everything open, for a state that no rule goes on with: each at its unit's newest fix."""
-        return [
-            _dropped(unit, key, start, int(slots.newest[slots.index[unit]]))
-            for unit, entries in sorted(state.open.items())
-            for key, start in sorted(entries.items())
-        ]
 
     # -------------------------------------------------------------- more than crossings
 
