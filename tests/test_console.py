@@ -8,7 +8,7 @@ from pipeline.alarms.stage import SignalStage
 from pipeline.api.console import words
 from pipeline.api.console.devices_page import device_row, figures
 from pipeline.api.console.frame import device_words
-from pipeline.api.console.picture import boxes, overlay
+from pipeline.api.console.picture import boxes, overlay, pictures
 from pipeline.api.console.place import script_json
 from pipeline.api.console.rows import place, position, row
 from pipeline.api.console.scene import views
@@ -131,6 +131,23 @@ def test_a_fire_is_drawn_while_it_goes_on_and_marked_where_its_lines_meet() -> N
     assert both["area"]["kind"] == "ellipse" and both["lat"] == pytest.approx(FIRE[0], abs=2e-3)
     over = msgspec.structs.replace(sighted("north"), state="cleared")
     assert not place(over)["shown"] and place(over)["area"] is None
+
+
+def test_a_fire_has_a_picture_of_each_camera() -> None:
+    merge = Merge(CAMERAS)
+    state, book = merge.initial(), MemoryBook()
+    for name in ("north", "south"):
+        said = seen(name)
+        said = msgspec.structs.replace(said, evidence=said.evidence | {"frame": f"frame-of-{name}"})
+        state, merged = merge.step(state, said)
+        book.apply([merged])
+    found = pictures(book.alarms()[0].evidence)
+    assert {name: evidence["frame"] for name, evidence in found.items()} == {
+        "north": "frame-of-north",
+        "south": "frame-of-south",
+    }
+    assert list(boxes(found["south"])) == list(boxes(seen("south").evidence))
+    assert pictures({}) == {} and list(pictures({"frame": "k"})) == [""]
 
 
 def sighted(*names: str) -> Alarm:

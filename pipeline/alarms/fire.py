@@ -14,7 +14,7 @@ from pipeline.wire import rfc3339
 
 
 class Member(msgspec.Struct):
-    """One episode of one rule and camera. `bearing` is of its newest signal."""
+    """One episode of one rule and camera. `bearing` is of its newest signal, `picture` of the newest with one."""
 
     alarm: str
     rule: str
@@ -23,7 +23,7 @@ class Member(msgspec.Struct):
     start: int
     began: int
     bearing: Bearing
-    frame: str = ""
+    picture: dict[str, Any] = {}
     ended: int | None = None
 
 

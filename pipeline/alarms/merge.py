@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.alarms.episode import PICTURE
 from pipeline.alarms.fire import Fire, Member, lines, told, why
 from pipeline.message import SECOND, Change, Signal
 from pipeline.rules.bearing import LIMITS, Bearing, Limits, Place, Unplaced, locate, same_mast, sight, turn
@@ -99,7 +100,7 @@ class Merge:
             member.ended = max(signal.at, member.ended or signal.at)
         elif signal.change is Change.STILL and member.ended is None and bearing is not None:
             member.bearing = bearing
-            member.frame = signal.evidence.get("frame", member.frame)
+            member.picture = _picture(signal) or member.picture
             self._place(fire)
         fire.revision += 1
 
@@ -175,8 +176,14 @@ def _member(signal: Signal, bearing: Bearing) -> Member:
         signal.start,
         signal.at,
         bearing,
-        str(evidence.get("frame", "")),
+        _picture(signal),
     )
+
+
+def _picture(signal: Signal) -> dict[str, Any]:
+    """What the console needs to show the frame; empty where there is none."""
+    evidence = signal.evidence
+    return {name: evidence[name] for name in PICTURE if name in evidence} if "frame" in evidence else {}
 
 
 def _family(label: str) -> str:

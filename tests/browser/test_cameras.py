@@ -100,8 +100,11 @@ def test_a_fire_of_two_towers_is_an_ellipse_with_the_units_near_it(page: Page, t
     corners = page.evaluate(f"(b => [b.getSouth(), b.getWest(), b.getNorth(), b.getEast()])({bounds})")
     assert corners[0] < FIRE[0] < corners[2] and corners[1] < FIRE[1] < corners[3]
     assert any(entry["purpose"] == f"fire alarm {alarm}" for entry in towers.book.audits())
-    page.wait_for_timeout(300)
     shot(page, "fire")
+    first = page.locator(".picture img").get_attribute("src")
+    page.locator(".picture .cameras").get_by_text("tower-2").click()
+    expect(page.locator(".picture img")).not_to_have_attribute("src", first or "")
+    expect(page.locator(".picture svg rect.box")).to_be_visible()
 
 
 def test_a_camera_is_calibrated_by_clicks(page: Page, towers: Towers) -> None:

@@ -51,23 +51,41 @@ def _drawn(box: Box, size: float) -> str:
     )
 
 
+def pictures(evidence: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Evidence with a frame, by camera: the alarm's own first, then those of others who see the same fire."""
+    own = str(evidence.get("camera") or "")
+    found = {own: evidence} if evidence.get("frame") else {}
+    for member in (evidence.get("fire") or {}).get("members", ()):
+        if member.get("picture"):
+            found.setdefault(member["camera"], member["picture"])
+    return found
+
+
 class Picture:
-    """The frame of the chosen alarm, hidden when it has none."""
+    """The frame of the chosen alarm, hidden when it has none; one of several cameras has a button for each."""
 
     def __init__(self) -> None:
         self._holder = ui.element("figure").classes("picture")
         self._holder.set_visibility(False)
 
     def show(self, evidence: dict[str, Any] | None) -> None:
-        """The picture of `evidence`; nothing for None or evidence without one."""
-        key = (evidence or {}).get("frame")
+        """The pictures of `evidence`, its own first; nothing for None or evidence without one."""
+        self._pictures = pictures(evidence or {})
+        self._holder.set_visibility(bool(self._pictures))
         self._holder.clear()
-        self._holder.set_visibility(bool(key))
-        if not key or evidence is None:
-            return
+        if self._pictures:
+            self._draw(next(iter(self._pictures)))
+
+    def _draw(self, camera: str) -> None:
+        evidence = self._pictures[camera]
+        self._holder.clear()
         width, height = (float(v) for v in evidence.get("size") or (640, 480))
         with self._holder:
-            image = ui.interactive_image(f"/api/v1/evidence/{key}", content=overlay(list(boxes(evidence)), height))
+            if len(self._pictures) > 1:
+                toggle = ui.toggle(list(self._pictures), value=camera, on_change=lambda e: self._draw(e.value))
+                toggle.props("no-caps unelevated dense").classes("filters cameras")
+            drawn = overlay(list(boxes(evidence)), height)
+            image = ui.interactive_image(f"/api/v1/evidence/{evidence['frame']}", content=drawn)
             image.classes("frame").props(f'alt="{words.EVIDENCE}"').style(f"--ratio: {width / height:.4f}")
             image.on("error", lambda: self._missing(), args=[])
 
