@@ -3,6 +3,7 @@
 import stat
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -136,6 +137,19 @@ def test_a_registry_that_cannot_be_read_is_named(desk: Desk) -> None:
     (desk.folder / registry.FILE).write_text("{")
     with pytest.raises(UserError, match=r"registry\.json"):
         registry.read(desk.folder)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "devices").write_text("a file in the way")
+    with pytest.raises(UserError, match=f"{tmp_path}/devices: "):
+        Desk(load(data=tmp_path, environ={}), "tester", lambda: NOW).enrol("a", "gps", None)
+
+
+def test_two_people_enrol_at_once(desk: Desk) -> None:
+    names = [f"d-{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as people:
+        list(people.map(lambda name: desk.enrol(name, "gps", None), names))
+    assert sorted(registry.read(desk.folder).devices) == sorted(names)
 
 
 # ---------------------------------------------------------------- the gate

@@ -87,13 +87,11 @@ def change(folder: Path, step: Callable[[Registry], Registry]) -> Registry:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """The folder for this writer alone; made if need be, for its owner only. UserError for what cannot be written."""
+    """The folder for this writer alone; made if need be, for its owner only. UserError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (folder / "lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
     except OSError as error:
-        raise UserError(
-            f"{error.filename or folder}: {error.strerror}: run this as the owner of {folder}"
-        ) from None
+        raise UserError(f"{error.filename or folder}: {error.strerror}: run this as its owner") from None
