@@ -110,6 +110,18 @@ def test_a_model_that_is_not_the_cards_is_refused(model: Path) -> None:
     assert "sha256" in done.stdout
 
 
+def test_the_shadow_and_the_providers_of_the_settings_are_checked(tmp_path: Path, model: Path) -> None:
+    settings = tmp_path / "vedette.toml"
+    settings.write_text(f'[vision]\nshadow = "{model}"\n')
+    done = check("--config", settings)
+    assert done.returncode == 0 and f"model {model}" in done.stdout, done.stdout
+    (model / "model.onnx").write_bytes(b"cut")
+    assert "cut or changed" in check("--config", settings).stdout
+    settings.write_text('[vision]\nproviders = ["NoSuchProvider"]\n')
+    done = check("--config", settings)
+    assert done.returncode == 2 and "no execution provider NoSuchProvider" in done.stdout
+
+
 def test_a_label_that_the_model_does_not_see_is_told(tmp_path: Path, model: Path) -> None:
     (tmp_path / "rules.toml").write_text('[[rule]]\nname = "r"\nkind = "sighting"\nlabel = "steam"\n')
     done = check("--rules", tmp_path / "rules.toml", "--model", model)

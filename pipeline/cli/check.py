@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -32,6 +32,8 @@ class Files(msgspec.Struct):
     fences: Path | None = None
     fleet: Path | None = None
     model: Path | None = None
+    shadow: Path | None = None
+    providers: tuple[str, ...] = ()
     cameras: Path | None = None
 
     def named(self) -> bool:
@@ -89,7 +91,9 @@ def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
         fleet, holds, findings = check_fleet(files.fleet)
         yield holds, findings
     if files.model:
-        yield check_model(files.model, rules)
+        yield check_model(files.model, rules, files.providers)
+    if files.shadow:
+        yield check_model(files.shadow, None, files.providers)
     if files.cameras:
         yield check_cameras(files.cameras, files.model)
     if rules and fleet:
@@ -99,7 +103,15 @@ def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
 def _files_of(settings: Settings) -> Files:
     model = Path(settings.vision.model)
     cameras = Path(settings.cameras.file)
-    return Files(rules=Path(settings.rules.file), fleet=Path(settings.fleet.file), model=model, cameras=cameras)
+    shadow = Path(settings.vision.shadow) if settings.vision.shadow else None
+    return Files(
+        rules=Path(settings.rules.file),
+        fleet=Path(settings.fleet.file),
+        model=model,
+        shadow=shadow,
+        providers=settings.vision.providers,
+        cameras=cameras,
+    )
 
 
 # ---------------------------------------------------------------- one thing each
@@ -151,12 +163,13 @@ def check_fleet(path: Path) -> tuple[Fleet | None, str, list[Finding]]:
     return fleet, f"fleet {path}: {len(fleet.units)} units, groups {', '.join(groups) or 'none'}", []
 
 
-def check_model(folder: Path, rules: RuleSet | None) -> tuple[str, list[Finding]]:
+def check_model(folder: Path, rules: RuleSet | None, providers: Sequence[str]) -> tuple[str, list[Finding]]:
     """Card, hash and graph, and whether it knows the labels that rules name."""
     from pipeline.vision.detector import OnnxDetector
+    from pipeline.vision.session import CPU
 
     try:
-        detector = OnnxDetector.load(folder, threads=1)
+        detector = OnnxDetector.load(folder, threads=1, providers=providers or CPU)
     except UserError as error:
         return "", [_from_text(str(folder), None, str(error))]
     labels = ", ".join(f"{label} from {score:g}" for label, score in sorted(detector.thresholds.items()))
