@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -53,7 +54,7 @@ def path_option(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
 @path_option("--model", "Check this model folder: card, hash, graph.")
 @path_option("--cameras", "Check this cameras file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a finding, a line each.")
-def command(config: Path | None, data: Path | None, as_json: bool, **named: Path | None) -> None:
+def command(config: Path | None, data: Path | None, as_json: bool, **named: Any) -> None:
     """Check settings, rules, fences, fleet, model, cameras; tell file, line, key, reason and fix of each mistake.
 
     With --rules, --fences, --fleet, --model or --cameras only those are looked at, without them all that the

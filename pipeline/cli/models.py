@@ -113,7 +113,7 @@ def list_(into: Path, as_json: bool, settings: Settings) -> None:
         )
 
 
-# ---------------------------------------------------------------- helpers
+# ---------------------------------------------------------------- what was said, and what is told
 
 
 def _wish(
