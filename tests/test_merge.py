@@ -158,7 +158,18 @@ def test_a_camera_that_sees_it_again_joins_again() -> None:
 
 
 def test_a_fire_that_is_over_is_not_joined() -> None:
-    assert len(alarms([seen("north"), seen("north", change=E, after=60), seen("south", after=90)])) == 2
+    said = [seen("north"), seen("north", change=E, after=60), seen("south", after=90)]
+    assert len(alarms(said)) == 2
+    merge = Merge(CAMERAS)
+    state = merge.initial()
+    for signal in said:
+        state, merged = merge.step(state, signal)
+    assert merged.joins == "" and merged.evidence["fire"]["going_on"] == 1
+
+
+def test_two_places_of_one_picture_are_two_fires_though_one_stands_above_the_other() -> None:
+    near, far = seen("north", place="below"), seen("north", after=5, place="above")
+    assert len(alarms([near, far])) == 2
 
 
 def test_news_about_an_alarm_that_was_put_away_is_an_alarm() -> None:
