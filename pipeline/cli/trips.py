@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from pipeline.cli.common import settings_options
+from pipeline.cli.common import Moment, settings_options
 from pipeline.cli.fences import believable
 from pipeline.cli.ledgers import alarm_book, print_table, series_store, whoami
 from pipeline.cli.replay import TRACKS, read
-from pipeline.cli.tracks import FIRST, LAST, LIMIT, Moment, permit
+from pipeline.cli.tracks import FIRST, LAST, LIMIT, permit
 from pipeline.message import SECOND, PositionBatch
 from pipeline.ports import Track, UserError
 from pipeline.rules.moves import arrange, no_slots
