@@ -95,8 +95,16 @@ def test_smoke_moves(every: float) -> None:
     assert median(changes(smoke, every=every)) > STILL
 
 
-def test_the_same_picture_again_has_not_changed_at_all() -> None:
-    assert max(changes(lamp, noise=0.0)) < 0.01
+def test_a_picture_shown_again_tells_nothing_of_what_moves() -> None:
+    box = (60.0, 60.0, 100.0, 100.0)
+    picture = np.clip(land(), 0, 255).astype(np.uint8)
+    _none, patches = look(picture, [("fire", 0.6, box)], [], at=0)
+    again, patches = look(picture, [("fire", 0.6, box)], patches, at=SECOND)
+    other = picture.copy()
+    other[0, 0] ^= 255
+    live, _patches = look(other, [("fire", 0.6, box)], patches, at=2 * SECOND)
+    assert again == [None]
+    assert live == [pytest.approx(0.0, abs=0.03)], "another picture, in which the box is as it was"
 
 
 def test_the_picture_may_be_drawn_smaller_than_it_is_stored() -> None:

@@ -6,7 +6,8 @@ to `RENEW` ago, and compared with what stands there now. The change is
     least over small shifts of   rms(now - gain x then) / (FLOOR + contrast)     grey levels, each less its own mean
 
 so that a mast that sways, a cloud that dims the whole picture and the noise of a sensor count for little. 0 is the
-same, a flame is around 0.5. A thing seen for the first time has no change yet: None.
+same, a flame is around 0.5. A thing seen for the first time has no change yet: None. Nor has one in a picture that
+is the one before again, bit by bit: a still that is shown once more tells nothing of what moves.
 
 Pure: patches are part of the stage's state, so that a frame handled twice gives the same numbers twice.
 """
@@ -14,6 +15,7 @@ Pure: patches are part of the stage's state, so that a frame handled twice gives
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -49,12 +51,13 @@ Detection = tuple[str, float, Box]
 
 
 class Patch(msgspec.Struct, frozen=True, array_like=True):
-    """`grey` is SIDE x SIDE bytes of what stood in `box` at `at`."""
+    """`grey` is SIDE x SIDE bytes of what stood in `box` at `at`; `newest` marks the newest picture, as a whole."""
 
     label: str
     at: int
     box: Box
     grey: bytes
+    newest: int = -1
 
 
 def look(
@@ -68,16 +71,18 @@ def look(
     if not found and not before:
         return [], []
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+    mark = zlib.crc32(np.ascontiguousarray(grey))
+    again = any(patch.newest == mark for patch in before)
     changes: list[float | None] = []
     after: list[Patch] = []
     for label, _score, box in found[:MOST]:
         patch = _of_the_same(label, box, before)
-        changes.append(None if patch is None else change(grey, patch, scale))
+        changes.append(None if patch is None or again else change(grey, patch, scale))
         fresh = patch is not None and abs(at - patch.at) < RENEW
         after.append(patch if patch is not None and fresh else _patch(grey, label, at, box, scale))
     changes += [None] * (len(found) - len(changes))
     after += [p for p in before if abs(at - p.at) < RENEW and p not in after]
-    return changes, _distinct(after)[:MOST]
+    return changes, [msgspec.structs.replace(patch, newest=mark) for patch in _distinct(after)[:MOST]]
 
 
 def change(grey: NDArray[np.uint8], patch: Patch, scale: float = 1.0) -> float:
