@@ -16,9 +16,15 @@ from click.testing import CliRunner, Result
 
 from pipeline.__main__ import cli
 from pipeline.alarms.book import SqlAlarmBook, open_book
+from pipeline.alarms.merge import Merge
+from pipeline.alarms.stage import SignalStage
 from pipeline.message import Change, Refusal, Signal
 from pipeline.ports import UserError
 from pipeline.settings import load
+from pipeline.store import open_store
+from pipeline.wire import pack
+from tests.desk import fixes
+from tests.test_merge import CAMERAS, FIRE, seen
 
 ROOT = Path(__file__).resolve().parent.parent
 T0 = 1_480_000_000_000_000
@@ -231,3 +237,22 @@ def test_the_bytes_of_a_refusal_are_read_for_a_purpose_and_on_the_audit_log(data
         "all",
         "a board that sends rubbish",
     )
+
+
+def test_a_fire_is_explained_with_the_units_near_it_and_the_reading_is_audited(
+    data: Path, book: SqlAlarmBook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.csv").write_text("unit,group\nbus-1,bus\n")
+    monkeypatch.setenv("VEDETTE_FLEET_FILE", str(tmp_path / "fleet.csv"))
+    store = open_store(load(data=data, environ={}))
+    store.write_positions([fixes("bus-1", 3, lat=FIRE[0]), fixes("ghost", 3, lat=FIRE[0])])
+    store.close()
+    stage = SignalStage(book, Merge(CAMERAS))
+    stage.commit([stage.handle(stage.initial(), [pack(seen("north")), pack(seen("south", after=5))])[1]])
+    told = run(data, "alarms", "explain", seen("north").alarm)
+    assert "The lines meet at 40.0" in told.stdout and "Units near it" in told.stdout
+    assert "ghost" not in told.stdout
+    (found,) = rows(run(data, "alarms", "explain", seen("north").alarm, "--json"))
+    assert found["units"] == {"inside": [], "heading_in": [], "free": []}, "the fix is from another year, and far"
+    purposes = [(entry["what"], entry["purpose"]) for entry in book.audits()]
+    assert purposes == [("last positions", f"fire alarm {seen('north').alarm}")] * 2
