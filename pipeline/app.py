@@ -57,7 +57,7 @@ def telemetry_stages(settings: Settings) -> list[AnyStage]:
     from pipeline.telemetry.stage import PositionStage
 
     store = open_store(settings, open_book(settings).refuse)
-    rules, limits = rule_file(settings), Limits.of(settings.clean.earliest, settings.clean.future_s)
+    rules, limits = rule_file(settings), Limits.of(settings.clean)
     meeting, board = meeting_under(settings, rules), open_weather(settings)
     positions = PositionStage(fold_under(settings, rules), store, meeting)
     readings = ReadingStage(store, rules.readings(), limits=limits, weather=rules.fire_weather(), board=board)

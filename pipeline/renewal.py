@@ -43,7 +43,7 @@ def reload_of(settings: Settings, stage: Any) -> Reload | None:
 def fold_under(settings: Settings, rules: RuleSet) -> Fold:
     """Clean and rules for the fleet as it is now. Raises UserError."""
     fleet = load_fleet(Path(settings.fleet.file))
-    limits = Limits.of(settings.clean.earliest, settings.clean.future_s)
+    limits = Limits.of(settings.clean)
     return Fold(rules.telemetry(fleet), enrolled=fleet.units, limits=limits)
 
 

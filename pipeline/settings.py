@@ -86,6 +86,12 @@ class Vision(Table, frozen=True):
 class Clean(Table, frozen=True):
     earliest: str = "2000-01-01T00:00:00Z"
     future_s: float = 300.0
+    accuracy_m: float = 2000.0
+    jump_mps: float = 150.0
+    jump_m: float = 500.0
+    settle_s: float = 5.0
+    lookback_s: float = 1800.0
+    reach_s: float = 86_400.0
 
 
 class Fleet(Table, frozen=True):

@@ -74,7 +74,7 @@ def test_a_refusal_of_an_enrolled_unit_keeps_the_fix_but_does_not_show_where_it_
     rows = [F("a", (parse_rfc3339("1980-01-06T00:00:00Z") - T0) / SECOND, 51.234567, 11.345678)]
     (refusal,) = clean(batch_of(rows), enrolled={"a"}, limits=LIMITS).refusals
     assert refusal.detail == "unit a: 1 fix at 1980-01-06T00:00:00Z"
-    assert json.loads(refusal.raw)["lat"] == 51.234567
+    assert json.loads(refusal.raw)["fixes"][0]["lat"] == 51.234567
 
 
 def test_refusals_of_a_batch_are_one_for_each_unit_source_and_reason() -> None:

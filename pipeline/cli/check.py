@@ -127,7 +127,7 @@ def check_settings(config: Path | None, data: Path | None) -> tuple[Settings | N
         return None, [_from_text(file, config, str(error))]
     findings = []
     try:
-        Limits.of(settings.clean.earliest, settings.clean.future_s)
+        Limits.of(settings.clean)
     except ValueError as error:
         findings.append(Finding(file, _line(config, "earliest"), "", "earliest", str(error), "write it in UTC"))
     for key in ("ca_file", "cert_file", "key_file"):

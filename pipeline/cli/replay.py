@@ -75,7 +75,7 @@ def command(
     rules = load(rules_file or Path(settings.rules.file))
     tracks, videos = sort_files(files)
     fleet = load_fleet(chosen.fleet) if chosen.fleet else None
-    limits = Limits.of(settings.clean.earliest, settings.clean.future_s)
+    limits = Limits.of(settings.clean)
     batch = read(tracks, chosen.skip_bad)
     signals = over_tracks(batch, rules, fleet, limits)
     begins = int(batch.at[0]) if len(batch) else None
