@@ -190,7 +190,7 @@ class VisionStage:
         self, state: VisionState, record: FrameRecord, shown: Decoded, detections: Detections
     ) -> ScoredFrame:
         """Boxes in pixels of the stored picture, and how much changes inside each."""
-        found = _enlarged(detections, shown)
+        found = enlarged(detections, shown)
         scale = shown.picture.shape[1] / shown.width
         before = state.patches.pop(record.device, [])
         changes, patches = motion.look(shown.picture, found, before, at=record.frame.at, scale=scale)
@@ -243,7 +243,7 @@ class VisionStage:
         return msgspec.structs.replace(signal, evidence={**signal.evidence, "frame": key})
 
 
-def _enlarged(detections: Detections, shown: Decoded) -> list[Detection]:
+def enlarged(detections: Detections, shown: Decoded) -> list[Detection]:
     """Boxes of the picture that was decoded, in pixels of the one that is stored."""
     high, wide = shown.picture.shape[:2]
     x, y = shown.width / wide, shown.height / high
