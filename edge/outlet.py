@@ -34,6 +34,11 @@ class Outlet:
         """Where a source of recorded input stood when the last message was kept."""
         return self._spool.cursor
 
+    @property
+    def full(self) -> float:
+        """The share of the spool that is taken."""
+        return self._spool.bytes / self._spool.max_bytes
+
     def send(self, kind: str, bodies: Sequence[msgspec.Struct], *, cursor: str | None = None) -> bool:
         """Keep the bodies; False if the disk or the size forbids it. Then they are lost and counted as dropped.
 

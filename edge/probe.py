@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from edge.camera import FFMPEG_OPTIONS, OPEN_TIMEOUT_MS, without_password
+from edge.capture import FFMPEG_OPTIONS, OPEN_TIMEOUT_MS
 from edge.errors import SourceError
 from edge.gps import live_reader
 from edge.picture import Image
 from edge.settings import Gps, is_address, is_live
+from edge.shot import without_password
 from pipeline.message import Fix
 
 LOOK_S = 3.0

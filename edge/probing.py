@@ -9,11 +9,11 @@ from typing import Any
 import click
 import cv2
 
-from edge.camera import without_password
 from edge.discover import GROUP, PORT, onvif_cameras, video_devices
 from edge.errors import SetupError, SourceError
 from edge.probe import Heard, Seen, listen, look
 from edge.settings import Gps
+from edge.shot import without_password
 
 RECEIVERS = ("gpsd://", "serial://", "/dev/tty")
 PICTURE = Path("probe.jpg")

@@ -59,6 +59,12 @@ class Camera(Table, frozen=True, tag_field="kind", tag="camera"):
     jpeg_quality: int = 85
     stall_s: float = 15.0
     transport: Literal["tcp", "udp"] = "tcp"
+    max_bytes: int = 1_500_000
+    blank: list[list[tuple[float, float]]] = []
+    busy_interval_s: float = 0.0
+    busy_share: float = 0.02
+    thin_when_full: bool = True
+    hardware: bool = False
     start: str = ""
     speed: float = 1.0
     loop: bool = False
@@ -83,6 +89,24 @@ class Tracks(Table, frozen=True, tag_field="kind", tag="tracks"):
     run: str = ""
 
 
+class Gateway(Table, frozen=True, tag_field="kind", tag="gateway"):
+    units: dict[str, str] = {}
+    unknown: Literal["refuse", "pass"] = "refuse"
+    bind: str = "127.0.0.1"
+    jt808_port: int = 0
+    jt808_udp_port: int = 0
+    gt06_port: int = 0
+    http_port: int = 0
+    nmea_port: int = 0
+    auth_secret: str = ""
+    alarms: list[str] = msgspec.field(default_factory=lambda: ["sos", "collision", "rollover"])
+    connections: int = 5000
+    connections_per_address: int = 5000
+    login_s: float = 30.0
+    idle_s: float = 600.0
+    late_s: float = 60.0
+
+
 class DemoFleet(Table, frozen=True, tag_field="kind", tag="demo-fleet"):
     seed: int = 1
 
@@ -96,10 +120,11 @@ class DemoCamera(Table, frozen=True, tag_field="kind", tag="demo-camera"):
     smoke_after_s: float = 10.0
 
 
-Source = Camera | Gps | Tracks | DemoFleet | DemoCamera
+Source = Camera | Gps | Gateway | Tracks | DemoFleet | DemoCamera
 SOURCES: dict[str, type[Table]] = {
     "camera": Camera,
     "gps": Gps,
+    "gateway": Gateway,
     "tracks": Tracks,
     "demo-fleet": DemoFleet,
     "demo-camera": DemoCamera,
@@ -122,7 +147,7 @@ POSITIVE = {
     "mqtt": ("keepalive_s", "back_off_max_s"),
     "spool": ("max_bytes",),
     "publish": ("window", "window_bytes", "in_flight", "receipt_timeout_s", "status_s"),
-    "source": ("max_side", "jpeg_quality", "stall_s", "baud", "batch", "width", "height"),
+    "source": ("max_side", "jpeg_quality", "max_bytes", "stall_s", "baud", "batch", "width", "height"),
 }
 
 
@@ -207,7 +232,7 @@ def _check(settings: Settings, path: Path) -> None:
             value = getattr(getattr(settings, name), key, 1)
             if value <= 0:
                 raise SetupError(f"{path}, [{name}]: {key} = {value}: must be more than 0")
-    for key in ("interval_s", "speed"):
+    for key in ("interval_s", "busy_interval_s", "busy_share", "speed"):
         if getattr(settings.source, key, 0) < 0:
             raise SetupError(f"{path}, [source]: {key} must not be negative")
     if getattr(settings.source, "batch", 0) > MOST_FIXES:

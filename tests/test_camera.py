@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import camera
-from edge.camera import CameraSource, shots, without_password
+from edge import capture
+from edge.camera import CameraSource, shots
 from edge.errors import HungTooOften, SetupError, SourceError
 from edge.outlet import Outlet
 from edge.picture import encode
 from edge.settings import Camera
+from edge.shot import without_password
 from edge.spool import Spool
 from edge.watch import BackOff, Watched
 from pipeline import wire
@@ -231,10 +232,10 @@ def test_nobody_there_is_trouble_and_no_crash() -> None:
 
 
 def test_rtsp_goes_over_tcp_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(camera.FFMPEG_OPTIONS, raising=False)
+    monkeypatch.delenv(capture.FFMPEG_OPTIONS, raising=False)
     with pytest.raises(SourceError):
         next(shots(Camera(url="rtsp://127.0.0.1:1/x"), threading.Event()))
-    assert camera.os.environ[camera.FFMPEG_OPTIONS] == "rtsp_transport;tcp"
+    assert capture.os.environ[capture.FFMPEG_OPTIONS] == "rtsp_transport;tcp"
 
 
 # ---------------------------------------------------------------- the watchdog

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edge.camera import without_password
 from edge.doctor.verdict import Check, Patient, Verdict, fail, ok, skip, warn
 from edge.probe import Heard, Seen, listen, look
 from edge.settings import Camera, Gps, is_live
+from edge.shot import without_password
 
 SMALL = 320
 HELD = "the running agent holds it; it says: "
