@@ -31,7 +31,7 @@ from pipeline.message import (
     Status,
 )
 from pipeline.ports import InvalidMessage
-from pipeline.record import RAW_KEPT, Record, refusal_record
+from pipeline.record import RAW_KEPT, Record, gap_refusal, refusal_record
 
 STREAMS_KNOWN = 200_000
 ROWS = 5000
@@ -191,6 +191,8 @@ class Intake:
             fixes = _decode(body, Fixes, "position")
             _check_count(len(fixes.fixes), "fixes")
             self._positions(source, seq, fixes, received)
+            if fixes.gap is not None:
+                self._refuse(gap_refusal(source.device, printable(fixes.gap.kind), fixes.gap, received))
             return
         device, epoch = source.device, source.epoch
         partition = wire.partition_of(device, self._partitions)

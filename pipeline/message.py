@@ -61,11 +61,27 @@ class Fix(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     clock: Clock = Clock.UNKNOWN
 
 
+class Gap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a device had to give up: `count` messages of `kind` that it had kept from `first` to `last`.
+
+    Kind `spool`: all that waited in a spool that was damaged, nobody knows how much.
+    """
+
+    kind: str
+    count: Whole
+    first: Micros
+    last: Micros
+
+
 class Fixes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Body of a `position` message. `until` promises: every fix up to that event time has been sent."""
+    """Body of a `position` message. `until` promises: every fix up to that event time has been sent.
+
+    `gap` travels here whatever kind gave way: a kind of its own would need every broker's access list to know it.
+    """
 
     fixes: list[Fix] = []
     until: Micros | None = None
+    gap: Gap | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from pipeline import wire
-from pipeline.message import Refusal, Signal
+from pipeline.message import Gap, Refusal, Signal
 
 T = TypeVar("T")
 RAW_KEPT = 65_536
@@ -43,3 +43,12 @@ def decoded(topic: str, value: bytes, unpack: Callable[[bytes], T]) -> T | Refus
         return unpack(value)
     except (ValueError, msgspec.MsgspecError) as error:
         return unreadable(topic, value, error)
+
+
+def gap_refusal(device: str, kind: str, gap: Gap, received: int) -> Refusal:
+    """What a device had to give up, kept beside what was refused: a person should know of both."""
+    between = f"between {wire.rfc3339(gap.first)} and {wire.rfc3339(gap.last)}"
+    detail = f"{gap.count} messages of kind {kind} kept {between} gave way: the device's spool was full"
+    if kind == "spool":
+        detail = f"the device's spool was damaged {between}: what waited in it is lost"
+    return Refusal(device, wire.topic(device, "position"), "gap", detail, received, count=gap.count)

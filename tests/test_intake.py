@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import wire
 from pipeline.intake import Flush, Intake
-from pipeline.message import Fix, Fixes, Frame, Receipt, Source, Status
+from pipeline.message import Fix, Fixes, Frame, Gap, Receipt, Source, Status
 
 NOW = 1_480_000_000_000_000
 
@@ -213,3 +213,22 @@ def test_status_needs_no_number_and_is_reported_with_the_tick() -> None:
     assert report.now == NOW
     assert [(d.device, d.messages, d.status.waiting) for d in report.reports if d.status] == [("gps-1", 1, 3)]
     assert flush.receipts == {}
+
+
+@pytest.mark.parametrize(
+    ("gap", "words"),
+    [
+        (
+            Gap("frame", 12, NOW, NOW + 60_000_000),
+            "12 messages of kind frame kept between 2016-11-24T15:06:40Z and ",
+        ),
+        (Gap("spool", 1, NOW, NOW), "the device's spool was damaged between 2016-11-24T15:06:40Z"),
+    ],
+)
+def test_what_a_device_had_to_give_up_is_recorded_and_its_number_taken(gap: Gap, words: str) -> None:
+    payload = wire.encode_envelope("gps-1", 7, 1, 1, wire.encode_body(Fixes(gap=gap)))
+    flush = send(intake(), payload)
+    (refusal,) = [wire.unpack_refusal(r.value) for r in flush.records if r.topic == wire.QUARANTINE]
+    assert (refusal.reason, refusal.count, refusal.device) == ("gap", gap.count, "gps-1")
+    assert words in refusal.detail
+    assert (rows(flush), flush.receipts) == ([], {Source("gps-1", 7): Receipt(7, 1)})
