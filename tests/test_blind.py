@@ -334,10 +334,10 @@ def test_the_shipped_file_shows_every_key(root: Path) -> None:
         assert re.search(rf"^{field.name} = ", text, re.M), field.name
 
 
-def test_fog_then_cover_is_still_told(land: Land) -> None:
-    """A thin fog does not hide a hand."""
-    thin = replace(DAY, fog=0.1)
-    found = told(film(land, 150, lambda t: replace(thin, cover=1.0) if t >= 100 else thin, every=2))
+@pytest.mark.parametrize("fog", [Air(fog=0.1), Air(fog=0.3), Air(fog=0.2, noise=5, quality=40)])
+def test_fog_then_cover_is_still_told(land: Land, fog: Air) -> None:
+    """Fog does not hide a hand, nor does the noise that goes on behind it."""
+    found = told(film(land, 150, lambda t: replace(fog, cover=1.0) if t >= 100 else fog, every=2))
     assert found == [("began", "covered", 120)]
 
 

@@ -25,8 +25,11 @@ from pipeline.message import SECOND, Look
 EVERY = SECOND * 2 // 5
 HOUR = 3600 * SECOND
 THUMB, BLOCKS = (36, 64), 144
-STRUCTURED, CLEAR, NOISE = 12, 20, 7
-"""Eighths of a grey level, `Look.detail` of a block: something is in it; much is; nothing but what noise leaves."""
+STRUCTURED, CLEAR = 12, 20
+"""Eighths of a grey level, `Look.detail` of a block: something is in it (less may be what noise leaves); much is."""
+
+FLAT = 3
+"""Grey levels of contrast below which nothing stands out, however much detail noise and coding pretend."""
 
 DAY_MEAN, DAY_DARK = 60, 0.3
 """A daylight picture is at least this light, and at most this part of it nearly black: lamps light no sky."""
@@ -107,7 +110,7 @@ def daylight(look: Look) -> bool:
 
 def nothing_in_it(look: Look) -> bool:
     """Dark, and without any light or outline: averaged over the thumbnail's cells even strong noise is flat."""
-    return look.mean < 24 and look.contrast < 3 and int(np.percentile(grey(look.thumb), 99.5)) < 40
+    return look.mean < 24 and look.contrast < FLAT and int(np.percentile(grey(look.thumb), 99.5)) < 40
 
 
 def grey(data: bytes) -> Grey:
@@ -172,13 +175,15 @@ def _difference(a: bytes, b: bytes) -> NDArray[np.int16]:
 def hidden_share(eye: Eye, look: Look) -> float | None:
     """Part of the blocks that had structure and have lost it; None where too few had any.
 
-    In half the light structure has half the contrast: that alone is no loss.
+    In half the light structure has half the contrast: that alone is no loss. Noise does not dim with the light.
     """
     known = eye.detail >= CLEAR
     if not eye.detail.size or int(known.sum()) < 24:
         return None
+    if look.contrast < FLAT:
+        return 1.0
     light = min(1.0, look.mean / max(eye.clear_mean, 1.0)) if eye.clear_mean else 1.0
-    lost = grey(look.detail)[known] < light * np.maximum(0.35 * eye.detail[known], NOISE)
+    lost = grey(look.detail)[known] < np.maximum(light * 0.35 * eye.detail[known], STRUCTURED)
     return float(lost.mean())
 
 
