@@ -147,7 +147,10 @@ POSITIVE = {
     "mqtt": ("keepalive_s", "back_off_max_s"),
     "spool": ("max_bytes",),
     "publish": ("window", "window_bytes", "in_flight", "receipt_timeout_s", "status_s"),
-    "source": ("max_side", "jpeg_quality", "max_bytes", "stall_s", "baud", "batch", "width", "height"),
+    "source": (
+        *("max_side", "jpeg_quality", "max_bytes", "busy_share", "stall_s", "baud", "batch", "width", "height"),
+        *("connections", "connections_per_address", "login_s", "idle_s"),
+    ),
 }
 
 

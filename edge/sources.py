@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.outlet import Source
-from edge.settings import Camera, DemoCamera, DemoFleet, Gps, Settings, Tracks
+from edge.settings import Camera, DemoCamera, DemoFleet, Gateway, Gps, Settings, Tracks
 
 
 def make_source(settings: Settings) -> Source:
@@ -22,6 +22,10 @@ def make_source(settings: Settings) -> Source:
             from edge.gps import GpsSource
 
             return GpsSource(source, settings.device)
+        case Gateway():
+            from edge.gateway.source import GatewaySource
+
+            return GatewaySource(source)
         case DemoFleet():
             from edge.demo.sources import FleetSource
 

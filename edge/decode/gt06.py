@@ -266,6 +266,11 @@ READ_LONG: dict[int, Reading] = {
 }
 
 
+def quiet(message: Message) -> Message:
+    """A heartbeat that names no alarm says that there is none."""
+    return replace(message, fields={**message.fields, "alarms": []})
+
+
 class Session:
     """One connection: the login's device is the device of all that follows."""
 

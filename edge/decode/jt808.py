@@ -6,18 +6,15 @@ number, and texts that people wrote are not kept.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from edge.decode import jt808_vendor
-from edge.decode.base import LIMIT, DecodeError, Message, Position, Reader
+from edge.decode.base import DecodeError, Message, Position, Reader
 from edge.decode.jt808_frame import Header, opened
 from edge.decode.jt808_location import location
-
-MAX_PARTS = 256
-PENDING = 8
+from edge.decode.jt808_parts import Parts
 
 PLAIN = {
     0x0002: "heartbeat",
@@ -205,10 +202,10 @@ def sentence(raw: bytes) -> Message:
 
 
 class Session:
-    """One connection: joins divided messages. Holds at most 8 of them and 64 kB each; the oldest give way."""
+    """One connection: joins divided messages."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[tuple[str, int, int], dict[int, bytes]] = OrderedDict()
+        self._parts = Parts()
 
     def decode(self, frame: bytes) -> list[Message]:
         """As `decode`; the last part of a divided message brings the whole. DecodeError as there, and `parts`."""
@@ -217,20 +214,10 @@ class Session:
         header, body = sound(frame)
         if header.total <= 1:
             return [read(header, body)]
-        whole = self._joined(header, body)
-        return [read(header, body) if whole is None else read(replace(header, total=1, part=1), whole)]
+        whole = self._parts.add(header, body)
+        return [read(header, body) if whole is None else read(undivided(header), whole)]
 
-    def _joined(self, header: Header, body: bytes) -> bytes | None:
-        if not 1 <= header.part <= header.total <= MAX_PARTS:
-            raise DecodeError("parts", f"part {header.part} of {header.total}")
-        key = (header.device, header.message, (header.serial - header.part) % 65536)
-        parts = self._waiting.setdefault(key, {})
-        parts[header.part] = body
-        while len(self._waiting) > PENDING:
-            self._waiting.popitem(last=False)
-        if len(parts) < header.total:
-            return None
-        del self._waiting[key]
-        if sum(map(len, parts.values())) > LIMIT:
-            raise DecodeError("length", "a divided message over 64 kB")
-        return b"".join(parts[number] for number in sorted(parts))
+
+def undivided(header: Header) -> Header:
+    """The header of the whole message that a part has completed."""
+    return replace(header, total=1, part=1)

@@ -89,6 +89,12 @@ def unescape(inner: bytes) -> bytes:
     return bytes(plain)
 
 
+def sealed(content: bytes) -> bytes:
+    """A frame of header and body: with check code, escapes and delimiters."""
+    plain = content + bytes([reduce(xor, content, 0)])
+    return b"\x7e" + plain.replace(b"\x7d", b"\x7d\x01").replace(b"\x7e", b"\x7d\x02") + b"\x7e"
+
+
 def unescape_e7(inner: bytes) -> bytes:
     """Undo the escapes of the delimiter E7."""
     return ESCAPED_E7.sub(lambda pair: ESCAPES_E7[pair[0]], inner)
