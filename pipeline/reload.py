@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,39 @@ Print = tuple[int, int, int] | None
 """What a file looks like from outside: changed when, how long, which. None: it is not there."""
 
 
+class RuleFiles:
+    """What rules were read from, and `beside` it: which of it has changed, and the rules as they are now."""
+
+    def __init__(self, rules: RuleSet, beside: tuple[Path, ...] = ()) -> None:
+        self.path = rules.path
+        self._beside = beside
+        self._prints = self._look(self._of(rules))
+
+    def changed(self) -> list[Path]:
+        """The files that are others than at the last look."""
+        prints = self._look(self._prints)
+        changed = [path for path, print_ in prints.items() if print_ != self._prints.get(path)]
+        self._prints = prints
+        return changed
+
+    def load(self) -> RuleSet:
+        """Raises UserError. Also of rules with mistakes the files are watched from now on: it may lie in them."""
+        rules, findings = inspect(self.path)
+        self._prints = {**self._look(self._of(rules)), **self._prints}
+        if mistakes := [finding for finding in findings if finding.level == "error"]:
+            raise RulesError(mistakes)
+        return rules
+
+    def _of(self, rules: RuleSet) -> list[Path]:
+        return [*dict.fromkeys((rules.path, *rules.files(), *self._beside))]
+
+    def _look(self, files: Iterable[Path]) -> dict[Path, Print]:
+        return {path: _print(path) for path in files}
+
+
 @dataclass
 class Reload:
-    """Watches what `rules` was read from, and `beside` it. `under` gives the stage that runs under other rules.
+    """Watches the files of `rules`, and `beside` them. `under` gives the stage that runs under other rules.
 
     Called off the event loop, between two turns of the engine. Raises nothing.
     """
@@ -42,11 +72,10 @@ class Reload:
     under: Callable[[AnyStage, RuleSet], AnyStage]
     beside: tuple[Path, ...] = ()
     trouble: str = ""
-    _prints: dict[Path, Print] = field(default_factory=dict)
     _looked: float = 0.0
 
     def __post_init__(self) -> None:
-        self._prints = self._look(self._files(self.rules))
+        self._files = RuleFiles(self.rules, self.beside)
 
     def due(self) -> bool:
         """Whether it is time to look again."""
@@ -55,13 +84,11 @@ class Reload:
     def renewed(self, stage: AnyStage, states: list[Any]) -> tuple[AnyStage, list[Any]] | None:
         """The stage under changed rules, and its states in their order; None if nothing changed, or was taken."""
         self._looked = time.monotonic()
-        prints = self._look(self._prints)
-        if prints == self._prints:
+        changed = self._files.changed()
+        if not changed:
             return None
-        changed = [path for path, print_ in prints.items() if print_ != self._prints.get(path)]
-        self._prints = prints
         try:
-            rules = self._load()
+            rules = self._files.load()
             other = self.under(stage, rules)
         except UserError as error:
             self.trouble = f"{_told(changed)}, not taken, the rules before go on: {error}"
@@ -71,20 +98,6 @@ class Reload:
         logger.info("%s, taken: rules %s instead of %s", _told(changed), rules.version, self.rules.version)
         self.rules, self.trouble = rules, ""
         return other, carried
-
-    def _load(self) -> RuleSet:
-        """Also of rules with mistakes the files are watched from now on: the mistake may lie in one of them."""
-        rules, findings = inspect(self.rules.path)
-        self._prints = {**self._look(self._files(rules)), **self._prints}
-        if mistakes := [finding for finding in findings if finding.level == "error"]:
-            raise RulesError(mistakes)
-        return rules
-
-    def _files(self, rules: RuleSet) -> list[Path]:
-        return [*dict.fromkeys((rules.path, *rules.files(), *self.beside))]
-
-    def _look(self, files: Iterable[Path]) -> dict[Path, Print]:
-        return {path: _print(path) for path in files}
 
 
 def _print(path: Path) -> Print:

@@ -26,7 +26,7 @@ EVERY = SECOND * 2 // 5
 HOUR = 3600 * SECOND
 THUMB, BLOCKS = (36, 64), 144
 STRUCTURED, CLEAR = 12, 20
-"""Eighths of a grey level, `Look.detail` of a block: something is in it (less may be what noise leaves); much is."""
+"""Eighths of a grey level, `Look.detail` of a block: something is in it, less may be what noise leaves; much is."""
 
 FLAT = 3
 """Grey levels of contrast below which nothing stands out, however much detail noise and coding pretend."""
