@@ -133,7 +133,8 @@ def test_a_message_counts_once() -> None:
 def test_a_message_repeated_inside_a_batch_counts_once() -> None:
     rows = [F("a", t, 50, 10, 40) for t in (0, 10, 0, 10, 20)]
     (result,) = feed(fold(), batch_of(rows, seq=[1, 2, 1, 2, 3]))
-    assert [(at - T0) // SECOND for at in result.stored.at.tolist()] == [0, 10, 10, 20]
+    assert [(at - T0) // SECOND for at in result.stored.at.tolist()] == [0, 10, 20]
+    assert [(r.reason, r.count, r.raw) for r in result.refusals] == [("duplicate", 1, b"")]
 
 
 def test_another_epoch_is_another_stream_and_zero_is_no_number() -> None:
@@ -141,7 +142,8 @@ def test_another_epoch_is_another_stream_and_zero_is_no_number() -> None:
     other = batch_of([F("a", 1, 50, 10)])
     other = PositionBatch(**{n: getattr(other, n) for n in other.__slots__} | {"sources": (Source("gw", 2),)})
     unnumbered = batch_of([F("a", 2, 50, 10)], seq=[0])
-    assert [len(r.stored) for r in feed(fold(), batch_of(rows), other, unnumbered, unnumbered)] == [1, 1, 1, 1]
+    later = batch_of([F("a", 3, 50, 10)], seq=[0])
+    assert [len(r.stored) for r in feed(fold(), batch_of(rows), other, unnumbered, later)] == [1, 1, 1, 1]
 
 
 def test_late_fixes_are_stored_and_do_not_step_the_rules() -> None:

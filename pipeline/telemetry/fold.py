@@ -1,7 +1,7 @@
 """The pure telemetry step: a batch from the log in, rows to store, signals and refusals out.
 
-    batch ─► each message once ─► clean ─► by unit, in order ─► geofence, speed, silence ─► ticks ─► signals by time
-             (device,epoch,seq)   refusals   late: stored only
+    batch ─► each message once ─► clean ─► doubt: by unit, in order ─► the rules ─► ticks ─► signals by time
+             (device,epoch,seq)   refusals   late: stored, and the unit marked for `correct`
 
 The same function runs in the worker, in `vedette replay` and in tests.
 """
@@ -21,11 +21,20 @@ from pipeline.message import PositionBatch, Refusal, Signal
 from pipeline.ports import Rule
 from pipeline.rules import states
 from pipeline.rules.head import in_order
-from pipeline.rules.moves import Moves, Slots, arrange, no_slots, segments
+from pipeline.rules.moves import Moves, Slots, no_slots, segments
 from pipeline.telemetry.clean import Limits, clean
+from pipeline.telemetry.doubt import Doubts, Weighed, give_up, no_doubts, weigh
 
 UNNUMBERED = 0
 """`seq` of a message that its device does not number; such are taken as they come."""
+
+
+EPOCHS = 8
+"""Lives of its spool that are remembered of one device, and DEVICES of them: beyond that a name was invented."""
+
+DEVICES = 100_000
+CLOCK = ""
+"""The device of a tick that is the bridge's own clock."""
 
 
 class TelemetryRule(Rule[Any, Moves], Protocol):
@@ -43,13 +52,27 @@ class Counts(msgspec.Struct):
     mended: int = 0
 
 
+class Late(msgspec.Struct):
+    """Fixes of a unit that came late: the earliest taken at `first`; received from `since` to `seen`."""
+
+    first: int
+    since: int
+    seen: int
+
+
 class State(msgspec.Struct):
-    """Of one partition. `seen`: newest seq by device and epoch; `rules` in the fold's order."""
+    """Of one partition. `seen`: newest seq by device and epoch; `rules` in the fold's order.
+
+    `late`: units whose history is to be corrected; `heard`: the bridge's clock.
+    """
 
     seen: dict[str, dict[int, int]]
     slots: Slots
     counts: Counts
     rules: list[Any]
+    doubts: Doubts = msgspec.field(default_factory=no_doubts)
+    late: dict[str, Late] = {}
+    heard: int = 0
 
 
 class Snapshot(msgspec.Struct):
@@ -60,6 +83,9 @@ class Snapshot(msgspec.Struct):
     slots: bytes
     counts: Counts
     rules: dict[str, bytes]
+    doubts: bytes = b""
+    late: dict[str, Late] = {}
+    heard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +107,7 @@ class Fold:
         enrolled: Collection[str] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._named = list(rules)
+        self.named = list(rules)
         self._rules = [rule for rule, _kind in rules]
         self._enrolled, self._limits = enrolled, limits or Limits()
 
@@ -92,29 +118,38 @@ class Fold:
         """Owns `state`. The ticks of the batch hold after its rows."""
         fresh = _fresh(state, batch)
         good, refusals, mended = clean(fresh, enrolled=self._enrolled, limits=self._limits)
-        _count(state.counts, batch, fresh, good, mended)
-        moves = arrange(state.slots, good)
+        weighed = weigh(state.doubts, state.slots, good, self._limits)
+        refusals = refusals + weighed.refusals + _heard(state, batch)
+        counts = state.counts
+        counts.rows += len(weighed.batch)
+        counts.repeated += len(batch) - len(fresh)
+        counts.refused += sum(refusal.count for refusal in refusals)
+        counts.mended += mended
+        _mark_late(state, weighed)
         signals: list[Signal] = []
         for i, rule in enumerate(self._rules):
-            state.rules[i], said = rule.step(state.rules[i], moves)
+            state.rules[i], said = rule.step(state.rules[i], weighed.moves)
             signals += said
             for tick in batch.ticks:
                 state.rules[i], said = rule.tick(state.rules[i], tick)
                 signals += said
-        return state, Result(good, in_order(signals), refusals)
+        return state, Result(weighed.batch, in_order(signals), refusals)
 
     # -------------------------------------------------------------- snapshots
 
     def dump(self, state: State) -> bytes:
-        parts = states.pack(self._named, state.rules)
-        slots = wire.pack_state(state.slots)
-        return msgspec.msgpack.encode(Snapshot(wire.VERSION, state.seen, slots, state.counts, parts))
+        parts = states.pack(self.named, state.rules)
+        slots, doubts = wire.pack_state(state.slots), wire.pack_state(state.doubts)
+        more = doubts, state.late, state.heard
+        return msgspec.msgpack.encode(Snapshot(wire.VERSION, state.seen, slots, state.counts, parts, *more))
 
     def restore(self, data: bytes) -> State:
         """msgspec.ValidationError for bytes of another shape. A new rule, or one of another kind, starts afresh."""
         saved = msgspec.msgpack.decode(data, type=Snapshot)
-        rules = states.unpack(self._named, saved.rules)
-        return State(saved.seen, wire.unpack_state(saved.slots, Slots), saved.counts, rules)
+        rules = states.unpack(self.named, saved.rules)
+        slots = wire.unpack_state(saved.slots, Slots)
+        doubts = wire.unpack_state(saved.doubts, Doubts) if saved.doubts else no_doubts()
+        return State(saved.seen, slots, saved.counts, rules, doubts, saved.late, saved.heard)
 
 
 def _fresh(state: State, batch: PositionBatch) -> PositionBatch:
@@ -141,12 +176,20 @@ def _seen_before(state: State, batch: PositionBatch, used: list[int], newest: li
         name = batch.sources[source]
         epochs = state.seen.get(name.device)
         if epochs is None:
-            epochs = state.seen[name.device] = {}
+            epochs = _remember(state.seen, name.device, {}, DEVICES)
         last = epochs.get(name.epoch, 0)
         before.append(last)
         if seq > last:
-            epochs[name.epoch] = seq
+            _remember(epochs, name.epoch, seq, EPOCHS)
     return before
+
+
+def _remember(book: dict[Any, Any], key: Any, value: Any, most: int) -> Any:
+    """Enter a value; of a full book the oldest entry goes."""
+    if len(book) >= most and key not in book:
+        del book[next(iter(book))]
+    book[key] = value
+    return value
 
 
 def _rising(seq: NDArray[Any], starts: NDArray[Any], ends: NDArray[Any]) -> NDArray[np.bool_]:
@@ -158,8 +201,24 @@ def _rising(seq: NDArray[Any], starts: NDArray[Any], ends: NDArray[Any]) -> NDAr
     return rising
 
 
-def _count(counts: Counts, batch: PositionBatch, fresh: PositionBatch, good: PositionBatch, mended: int) -> None:
-    counts.rows += len(good)
-    counts.repeated += len(batch) - len(fresh)
-    counts.refused += len(fresh) - len(good)
-    counts.mended += mended
+def _heard(state: State, batch: PositionBatch) -> list[Refusal]:
+    """Learn the bridge's clock; what has waited too long for a judgement is refused."""
+    clocks = [until for device, until in batch.ticks if device == CLOCK]
+    if len(batch):
+        clocks.append(int(batch.received.max()))
+    if clocks:
+        state.heard = max(clocks)
+    return give_up(state.doubts, state.heard) if state.doubts.held else []
+
+
+def _mark_late(state: State, weighed: Weighed) -> None:
+    """Rows that do not step the rules, by unit."""
+    batch, moves = weighed.batch, weighed.moves
+    if len(moves) == len(batch):
+        return
+    late = np.ones(len(batch), np.bool_)
+    late[moves.row] = False
+    for row in np.flatnonzero(late).tolist():
+        unit, at, now = batch.units[int(batch.unit[row])], int(batch.at[row]), state.heard
+        mark = state.late.setdefault(unit, Late(at, now, now))
+        mark.first, mark.seen = min(mark.first, at), now
