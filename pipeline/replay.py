@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -30,6 +30,9 @@ from pipeline.telemetry.clean import Limits
 from pipeline.telemetry.fold import Fold, State
 from pipeline.telemetry.meeting import Meeting
 from pipeline.wire import rfc3339
+
+if TYPE_CHECKING:
+    from pipeline.vision.picture import Decoded
 
 BATCH_ROWS = 10_000
 DEVICE = "tracks"
@@ -108,13 +111,16 @@ def replay_frames(
     return in_order(signals)
 
 
-def changes(signals: Iterable[Signal], merge: Merge | None = None) -> Iterator[AlarmChange]:
+def changes(
+    signals: Iterable[Signal], merge: Merge | None = None, alarms: dict[str, Alarm] | None = None
+) -> Iterator[AlarmChange]:
     """The life of each alarm as the alarm book would write it, from signals in order of event time.
 
     `merge` knows the cameras' poses, and so which of them see one fire; without it each episode is an alarm.
+    `alarms` is filled with each alarm as it stands.
     """
     merge = merge or Merge()
-    alarms: dict[str, Alarm] = {}
+    alarms = {} if alarms is None else alarms
     state = merge.initial()
     for signal in signals:
         state, merged = merge.step(state, signal)
@@ -168,15 +174,20 @@ def scored_frames(
     start: int,
     every_s: float = 0.0,
     pace: float = 1.0,
+    live_side: int | None = None,
     done: Rows = lambda _rows: None,
 ) -> Iterator[ScoredFrame]:
     """Frames of a video as the detector sees them; event time is `start` plus `pace` times the time in the video.
 
     `every_s` leaves out frames that come sooner after the one before, in event time; `pace` is above 1 for time
-    lapse. The file's name is the camera's name. Raises UserError for a file that cannot be opened as video.
+    lapse. `live_side`, the longer side of the model's input, has each picture encoded as an edge agent encodes it
+    and decoded as the vision worker decodes it, so that the scores are those of a live run; without it the
+    detector gets the video's own pixels. The file's name is the camera's name. Raises UserError for a file that
+    cannot be opened as video.
     """
     from pipeline.vision.look import measure
     from pipeline.vision.motion import Patch, look
+    from pipeline.vision.stage import enlarged
 
     camera = re.sub(r"[^A-Za-z0-9_-]+", "-", video.stem).strip("-_")[:63] or "video"
     due, patches = 0.0, list[Patch]()
@@ -186,13 +197,32 @@ def scored_frames(
         if seconds + 1e-6 < due:
             continue
         due = seconds + every_s
-        (found,) = detector.detect([picture])
+        image, seen = (b"", _whole(picture)) if live_side is None else _as_live(picture, live_side)
+        (detected,) = detector.detect([seen.picture])
+        found, scale = enlarged(detected, seen), seen.picture.shape[1] / seen.width
         at = start + round(seconds * SECOND)
-        height, width = picture.shape[:2]
-        moving, patches = look(picture, list(found), patches, at=at)
+        moving, patches = look(seen.picture, found, patches, at=at, scale=scale)
+        whole = measure(seen.picture, image)
         yield ScoredFrame(
-            camera, at, at, width, height, detector.model, list(found), changes=moving, look=measure(picture)
+            camera, at, at, seen.width, seen.height, detector.model, found, changes=moving, look=whole
         )
+
+
+def _whole(picture: Any) -> Decoded:
+    from pipeline.vision.picture import Decoded
+
+    return Decoded(picture, picture.shape[1], picture.shape[0])
+
+
+def _as_live(picture: Any, side: int) -> tuple[bytes, Decoded]:
+    """The JPEG that an agent with its default settings sends, and what the vision worker makes of it."""
+    from edge.picture import encode
+    from edge.settings import Camera
+    from pipeline.vision.picture import decode_for
+
+    usual = Camera(url="")
+    image = encode(picture, usual.jpeg_quality, usual.max_side, max_bytes=usual.max_bytes)
+    return image, decode_for(image, side)
 
 
 def frame_count(video: Path) -> int:

@@ -1,12 +1,14 @@
-"""`vedette replay`: the rules over recorded tracks and videos, with no server."""
+"""`vedette replay`: the rules over recorded tracks and videos, or a time range of the store, with no server."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import msgspec
 from pipeline import wire
 from pipeline.alarms.merge import open_merge
 from pipeline.cli.common import settings_options
-from pipeline.message import SECOND, PositionBatch, Signal
+from pipeline.cli.recorded import Period, Recording, of_store, period_options
+from pipeline.message import SECOND, PositionBatch, ScoredFrame, Signal
 from pipeline.ports import UserError
 from pipeline.replay import AlarmChange, Outcome, changes, frame_count, replay_batch, replay_frames, scored_frames
 from pipeline.rules.cameras import load_cameras
@@ -40,11 +43,12 @@ class Options:
     model: Path | None
     start: str | None
     every: float
+    pace: float
     skip_bad: bool
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--rules", "rules_file", type=click.Path(path_type=Path), help="Rules (default: from the settings).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an alarm change, a line each.")
 @click.option(
@@ -57,30 +61,75 @@ class Options:
 @click.option(
     "--every", type=click.FloatRange(0.0), default=0.2, show_default=True, help="Seconds between frames scored."
 )
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Of time-lapse videos: seconds of event time in a second of the film.",
+)
 @click.option("--skip-bad", is_flag=True, help="Leave bad lines of track files out, and count them.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Tell each change when its time comes, so many times as fast as it was; 0: all at once (default).",
+)
+@period_options
 @settings_options
 def command(
-    files: tuple[Path, ...], rules_file: Path | None, as_json: bool, settings: Settings, **options: Any
+    *,
+    files: tuple[Path, ...],
+    rules_file: Path | None,
+    as_json: bool,
+    settings: Settings,
+    period: Period,
+    speed: float,
+    **options: Any,
 ) -> None:
-    """Run the rules over track files (CSV, CSV.GZ) and videos (MP4 and others), in event time.
+    """Run the rules over track files (CSV, CSV.GZ) and videos (MP4 and others), or over a time range of the store.
 
     Prints each change of an alarm in order of event time: raised, cleared. An episode that is open at the end of
-    the recording stays open. The same files and rules give the same bytes, whenever and wherever.
+    the recording stays open. The same input and rules give the same bytes, whenever, wherever and at any speed.
 
     \b
-    Example:
+    Examples:
       vedette replay day.csv.gz tower.mp4 --rules config/rules.toml --json
+      vedette replay --from 2026-11-22T06:00:00Z --to 2026-11-22T18:00:00Z --group hazmat --purpose "complaint 4711"
     """
     chosen = Options(**options)
     rules = load(rules_file or Path(settings.rules.file))
+    if period:
+        if files or chosen.fleet:
+            raise UserError("--from and --to read the store: name them, or files and --fleet, not both")
+        recording = of_store(settings, period, what="replay")
+    else:
+        recording = of_files(files, settings, chosen)
+    told = list(changes(said(recording, rules, settings), open_merge(settings)))
+    if recording.since is not None:
+        told = [change for change in told if wire.parse_rfc3339(change.at) >= recording.since]
+    write(told, as_json, speed)
+
+
+def of_files(files: Sequence[Path], settings: Settings, chosen: Options) -> Recording:
+    """Tracks as they are, videos as the model sees them."""
+    if not files:
+        raise UserError("nothing to replay: name track files and videos, or a range of the store: --from and --to")
     tracks, videos = sort_files(files)
     fleet = load_fleet(chosen.fleet) if chosen.fleet else None
-    limits = Limits.of(settings.clean)
     batch = read(tracks, chosen.skip_bad)
-    signals = over_tracks(batch, rules, fleet, limits)
     begins = int(batch.at[0]) if len(batch) else None
-    signals += over_videos(videos, rules, settings, chosen, begins)
-    write(list(changes(in_order(signals), open_merge(settings))), as_json)
+    return Recording(batch, *seen_in(videos, settings, chosen, begins), fleet)
+
+
+def said(recording: Recording, rules: RuleSet, settings: Settings) -> list[Signal]:
+    """The signals of a recording in order of event time. On stderr what it holds and what was refused."""
+    signals = over_tracks(recording.batch, rules, recording.fleet, Limits.of(settings.clean))
+    if recording.frames:
+        cameras = load_cameras(Path(settings.cameras.file))
+        for _camera, frames in groupby(recording.frames, key=lambda frame: frame.camera):
+            signals += replay_frames(frames, rules, recording.thresholds, cameras)
+    return in_order(signals)
 
 
 def sort_files(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -111,24 +160,23 @@ def over_tracks(batch: PositionBatch, rules: RuleSet, fleet: Fleet | None, limit
     return signals
 
 
-def over_videos(
-    files: Sequence[Path], rules: RuleSet, settings: Settings, chosen: Options, begins: int | None
-) -> list[Signal]:
-    """The signals of the videos; the model is loaded only if there is one."""
-    if not files:
-        return []
+def seen_in(
+    videos: Sequence[Path], settings: Settings, chosen: Options, begins: int | None
+) -> tuple[list[ScoredFrame], dict[str, float]]:
+    """What the model sees in videos, and its thresholds; it is loaded only if there is one."""
+    if not videos:
+        return [], {}
     from pipeline.vision.detector import OnnxDetector
 
     model = chosen.model or Path(settings.vision.model)
     detector = OnnxDetector.load(model, threads=settings.vision.threads, providers=settings.vision.providers)
-    cameras, start = load_cameras(Path(settings.cameras.file)), _start(chosen.start, begins)
-    signals: list[Signal] = []
-    for file in files:
-        with bar(frame_count(file), file.name) as shown:
+    start, seen = _start(chosen.start, begins), list[ScoredFrame]()
+    for video in videos:
+        with bar(frame_count(video), video.name) as shown:
             done = shown.update if shown else _nothing
-            frames = scored_frames(file, detector, start=start, every_s=chosen.every, done=done)
-            signals += replay_frames(frames, rules, detector.thresholds, cameras)
-    return signals
+            every, pace, side = chosen.every, chosen.pace, detector.input_side
+            seen += scored_frames(video, detector, start=start, every_s=every, pace=pace, live_side=side, done=done)
+    return seen, detector.thresholds
 
 
 def read(files: Sequence[Path], skip_bad: bool) -> PositionBatch:
@@ -186,12 +234,25 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
-def write(found: Sequence[AlarmChange], as_json: bool) -> None:
+def write(found: Sequence[AlarmChange], as_json: bool, speed: float = 0.0) -> None:
+    for change in paced(found, speed):
+        if as_json:
+            click.echo(msgspec.json.encode(change))
+        else:
+            click.echo(f"{change.at:<20}  {change.change:<8}  {change.rule:<20}  {change.reason}")
     if as_json:
-        sys.stdout.write("".join(msgspec.json.encode(change).decode() + "\n" for change in found))
         return
-    for change in found:
-        click.echo(f"{change.at:<20}  {change.change:<8}  {change.rule:<20}  {change.reason}")
     counts = Counter(change.rule for change in found if change.change == "raised")
     total = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items()))
     click.echo(f"{counted(sum(counts.values()), 'alarm')}{': ' + total if total else ''}")
+
+
+def paced(found: Iterable[AlarmChange], speed: float) -> Iterator[AlarmChange]:
+    """Each change when its time has come, counted from the first; at speed 0 all at once."""
+    first, begun = None, time.monotonic()
+    for change in found:
+        at = wire.parse_rfc3339(change.at)
+        first = at if first is None else first
+        if speed:
+            time.sleep(max(0.0, begun + (at - first) / SECOND / speed - time.monotonic()))
+        yield change
