@@ -22,6 +22,7 @@ from pipeline.alarms.book import open_book
 from pipeline.alarms.merge import open_merge
 from pipeline.alarms.relay import Relay
 from pipeline.alarms.stage import DeviceStage, QuarantineStage, SignalStage
+from pipeline.alarms.sweep import Sweep
 from pipeline.bridge import Bridge
 from pipeline.engine import Engine, die, guarded
 from pipeline.log import Log
@@ -128,6 +129,8 @@ def worker(settings: Settings, kind: str) -> faust.App:
     if kind == "alarms":
         relay = Relay(open_book(settings), Log(app), state, settle=settings.log.receipt_delay_s)
         app.task(lambda: guarded(relay.run(), "relay"))
+        sweep = Sweep(open_book(settings), rule_file(settings))
+        app.task(lambda: guarded(sweep.run(), "sweep"))
     return app
 
 
