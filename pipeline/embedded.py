@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from pipeline import natsserver, topics
-from pipeline.deployment import SETTINGS_FILE, Plan, agents, fleet_file, rules_file, write_private, write_toml
+from pipeline.deployment import DEMO, SETTINGS_FILE, Plan, agents, fleet_file, rules_file, write_private, write_toml
 from pipeline.medic import Medic
 from pipeline.natsserver import LOOPBACK, NatsServer
 from pipeline.ports import NotConnected, Retryable, UserError
@@ -153,6 +153,7 @@ def _settings(plan: Plan, base: Settings, server: NatsServer) -> Settings:
         api=change(base.api, host=LOOPBACK, port=port, token=base.api.token or _token(data)),
         fleet=change(base.fleet, file=str(fleet_file(plan, data, Path(base.fleet.file)))),
         rules=change(base.rules, file=str(rules_file(plan, data, Path(base.rules.file)))),
+        cameras=change(base.cameras, file=str(DEMO / "cameras.toml")) if plan.demo else base.cameras,
         # Retention goes by event time: a recording from years ago would be deleted within the hour.
         retention=change(base.retention, tracks_days=0) if plan.tracks else base.retention,
     )
