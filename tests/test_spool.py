@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SpoolError, TooLarge
-from edge.spool import EMPTY_BODY, OVERHEAD, Spool
+from edge.spool import EMPTY_BODY, OVERHEAD, Message, Spool
+from edge.spoolfile import CHANCE, damaged
 from pipeline import wire
-from pipeline.message import Fixes
+from pipeline.message import Fixes, Gap
 
 BODY = b'{"fixes":[]}'
 
@@ -27,10 +28,11 @@ def seqs(spool: Spool) -> list[int]:
 def test_numbers_run_from_one_and_go_on_after_a_restart_with_the_same_epoch(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db", clock=lambda: 1000.5)
     assert spool.append("position", b"{1}", b"{2}") == 2
-    assert spool.confirm(1_000_500, 2)
+    assert spool.epoch // CHANCE == 1_000_500
+    assert spool.confirm(spool.epoch, 2)
     spool.close()
     again = Spool(tmp_path / "spool.db", clock=lambda: 2000.0)
-    assert (again.epoch, again.base, again.last) == (1_000_500, 3, 2)
+    assert (again.epoch, again.base, again.last) == (spool.epoch, 3, 2)
     assert again.append("frame", b"x") == 3
     assert again.pending(0, 10) == [(3, "frame", b"x")]
 
@@ -155,10 +157,11 @@ def test_a_damaged_file_is_moved_aside_and_a_new_epoch_begins(
 
 def test_a_file_damaged_while_it_is_open_is_replaced_in_flight(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db", clock=lambda: 5.0)
+    former = spool.epoch
     with sqlite3.connect(tmp_path / "spool.db") as other:
         other.execute("DROP TABLE message")
     assert spool.append("position", BODY) == 1
-    assert spool.epoch == 5001, "the clock stood still, the epoch did not"
+    assert spool.epoch > former, "the clock stood still, the epoch did not"
 
 
 def test_a_disk_that_takes_no_more_is_an_error_that_passes(tmp_path: Path) -> None:
@@ -181,9 +184,10 @@ def test_a_folder_that_cannot_be_made_is_an_error_naming_it(tmp_path: Path) -> N
 def test_a_spool_restored_from_an_old_copy_begins_anew_with_what_waits(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool.db", clock=lambda: 9.0)
     spool.append("position", *(b"{%d}" % i for i in range(6)))
-    spool.confirm(spool.epoch, 3)
+    former = spool.epoch
+    spool.confirm(former, 3)
     spool.renew()
-    assert (spool.epoch, spool.last, spool.base) == (9001, 3, 1)
+    assert (spool.epoch > former, spool.last, spool.base) == (True, 3, 1)
     assert [m.body for m in spool.pending(0, 9)] == [b"{3}", b"{4}", b"{5}"]
 
 
@@ -250,3 +254,124 @@ def test_ten_thousand_messages_a_second_in_groups(tmp_path: Path) -> None:
         last = spool.append("position", *bodies)
         spool.confirm(spool.epoch, last)
     assert 10_000 / (time.perf_counter() - started) > 10_000
+
+
+# ---------------------------------------------------------------- what gives way, and what is told of it
+
+
+def kinds(spool: Spool) -> str:
+    """The first letters of what still has a body."""
+    return "".join(m.kind[0] for m in spool.pending(0, 9999) if m.body != EMPTY_BODY)
+
+
+def gaps(messages: list[Message]) -> list[Gap]:
+    bodies = [wire.decode(m.body, Fixes) for m in messages if m.kind == "position" and m.body != BODY]
+    return [body.gap for body in bodies if body.gap is not None]
+
+
+def test_readings_are_thinned_every_second_one_and_not_the_oldest_half(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=16 * (100 + OVERHEAD))
+    for i in range(16):
+        spool.append("reading", b"{%98d}" % i)
+    spool.append("reading", b"{%98d}" % 16)
+    left = [int(m.body[1:-1]) for m in spool.pending(0, 99) if m.body != EMPTY_BODY]
+    assert left == [0, 2, 4, 6, 8, 10, 12, 14, 16]
+    assert spool.dropped == 8
+
+
+def test_evidence_never_gives_way_and_new_messages_are_refused_instead(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=4 * (1000 + OVERHEAD) + 200)
+    body = b"{" + b"x" * 999
+    spool.append("frame", body, keep=True)
+    for kind in ("frame", "position", "reading"):
+        spool.append(kind, body)
+    for _ in range(3):
+        spool.append("frame", body, keep=True)
+    assert kinds(spool) == "ffff"
+    with pytest.raises(SpoolError, match="nothing left that could give way"):
+        spool.append("position", body)
+    assert kinds(spool) == "ffff"
+    assert spool.tell_gaps()
+    assert {gap.kind: gap.count for gap in gaps(spool.pending(0, 99))} == {"frame": 1, "position": 1, "reading": 1}
+
+
+def test_a_gap_says_kind_count_and_from_when_to_when_and_is_told_once(tmp_path: Path) -> None:
+    now = iter(range(1, 100))
+    spool = Spool(tmp_path / "spool.db", max_bytes=5 * (100 + OVERHEAD), clock=lambda: float(next(now)))
+    made = spool.epoch // CHANCE // 1000
+    for _ in range(8):
+        spool.append("frame", b"\x81" * 100)
+    assert spool.tell_gaps()
+    assert not spool.tell_gaps()
+    second = 1_000_000
+    assert gaps(spool.pending(0, 99)) == [Gap("frame", 3, (made + 1) * second, (made + 3) * second)]
+    assert [m.seq for m in spool.pending(0, 99)] == list(range(4, 10)), "it has the next number"
+    for _ in range(9):
+        spool.append("frame", b"\x81" * 100)
+    assert len(gaps(spool.pending(0, 99))) == 1, "a gap does not give way"
+
+
+def test_a_gap_survives_a_restart_and_counts_what_the_disk_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=300)
+    for _ in range(2):
+        with pytest.raises(SpoolError):
+            spool.append("frame", b"x" * 400)
+    assert not spool.tell_gaps(), "the disk has not taken the word of it yet"
+    spool.append("position", BODY)
+    spool.close()
+    again = Spool(tmp_path / "spool.db", max_bytes=300)
+    assert again.tell_gaps()
+    assert [(gap.kind, gap.count) for gap in gaps(again.pending(0, 99))] == [("frame", 2)]
+
+
+def test_a_damaged_spool_is_told_as_a_gap_and_only_the_last_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    for second in (10, 20, 30):
+        path.write_bytes(os.urandom(9000))
+        spool = Spool(path, clock=lambda second=second: float(second))  # type: ignore[misc]
+        spool.tell_gaps()
+        assert gaps(spool.pending(0, 9)) == [Gap("spool", 1, second * 1_000_000, second * 1_000_000)]
+        spool.close()
+    assert [p.name for p in tmp_path.glob("*.damaged-*")] == ["spool.db.damaged-30"]
+    assert damaged(path) == 30
+
+
+def test_a_device_imaged_anew_with_the_same_wrong_clock_has_another_epoch(tmp_path: Path) -> None:
+    epochs = {Spool(tmp_path / f"{i}.db", clock=lambda: 0.0).epoch for i in range(8)}
+    assert len(epochs) > 1
+    assert max(epochs) < 2**53
+
+
+def test_a_file_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    spool = Spool(path)
+    spool.append("position", BODY)
+    spool.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE message DROP COLUMN keep")
+        db.execute("DROP TABLE gap")
+    again = Spool(path)
+    assert again.append("frame", b"x", keep=True) == 2
+    assert (again.epoch, seqs(again)) == (spool.epoch, [1, 2])
+
+
+def test_pending_stops_at_so_many_bytes(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool.append("frame", *[b"x" * 1000] * 9)
+    assert [m.seq for m in spool.pending(0, 9, 2500)] == [1, 2, 3]
+
+
+def test_a_disk_that_was_read_only_is_written_again_by_itself(small_disk: Path) -> None:
+    Spool(small_disk / "spool.db").close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(SpoolError, match=r"spool\.db: .*(read-?only|unable to open)"):
+        spool = Spool(small_disk / "spool.db")
+        spool.append("position", BODY)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert Spool(small_disk / "spool.db").append("position", BODY) == 1
+
+
+def test_a_connection_that_could_only_read_is_opened_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    spool._db.execute("PRAGMA query_only = ON")  # the error is the one of a read-only file
+    assert spool.append("position", BODY) == 1
