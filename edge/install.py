@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import bundle as bundles
-from edge import certificate, settings, unit
+from edge import certificate, rows, settings, unit
 from edge.bundle import Bundle
 from edge.errors import SetupError
 from edge.places import Places
@@ -139,6 +139,8 @@ def _source(order: Order, enrolled_as: str, former: Mapping[str, Any]) -> dict[s
     if kind not in settings.SOURCES:
         raise SetupError(f"kind {kind!r}: use --kind with one of {', '.join(settings.SOURCES)}")
     same = former if former.get("kind") == kind else {}
+    if kind == "sensor" and order.source:
+        return {**same, "kind": kind, "sensor": rows.read(Path(order.source))}
     if not order.source and not same:
         raise SetupError("no source: say --source rtsp://..., /dev/video0, gpsd://..., serial:///dev/ttyUSB0")
     if not order.source:

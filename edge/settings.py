@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge import rows
 from edge.errors import SetupError
 from pipeline import wire
 
@@ -81,6 +82,10 @@ class Gps(Table, frozen=True, tag_field="kind", tag="gps"):
     run: str = ""
 
 
+class Sensor(Table, frozen=True, tag_field="kind", tag="sensor"):
+    sensor: list[rows.AnyRow]
+
+
 class Tracks(Table, frozen=True, tag_field="kind", tag="tracks"):
     files: list[str]
     speed: float = 1.0
@@ -120,11 +125,12 @@ class DemoCamera(Table, frozen=True, tag_field="kind", tag="demo-camera"):
     smoke_after_s: float = 10.0
 
 
-Source = Camera | Gps | Gateway | Tracks | DemoFleet | DemoCamera
+Source = Camera | Gps | Gateway | Sensor | Tracks | DemoFleet | DemoCamera
 SOURCES: dict[str, type[Table]] = {
     "camera": Camera,
     "gps": Gps,
     "gateway": Gateway,
+    "sensor": Sensor,
     "tracks": Tracks,
     "demo-fleet": DemoFleet,
     "demo-camera": DemoCamera,
@@ -208,13 +214,17 @@ def _convert(tree: dict[str, Any], path: Path) -> Settings:
         kinds = ", ".join(repr(kind) for kind in SOURCES)
         raise SetupError(f"{path}, [source]: 'kind' must be one of {kinds}")
     _refuse_unknown(source, SOURCES[source["kind"]], f"{path}, [source] of kind {source['kind']!r}", "kind")
+    for row in source.get("sensor", ()) if source["kind"] == "sensor" else ():
+        if isinstance(row, dict) and row.get("kind") in rows.ROWS:
+            where = f"{path}, [[source.sensor]] of channel {row.get('channel')!r}"
+            _refuse_unknown(row, rows.ROWS[row["kind"]], where, "kind")
     try:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SetupError(f"{path}: {error}") from None
 
 
-def _refuse_unknown(tree: Any, table: type[Table], where: str, *also: str) -> None:
+def _refuse_unknown(tree: Any, table: type[msgspec.Struct], where: str, *also: str) -> None:
     known = (*table.__struct_fields__, *also)
     for key in tree if isinstance(tree, dict) else ():
         if key not in known:
@@ -256,6 +266,8 @@ def _resolve(settings: Settings, base: Path) -> Settings:
     source: Source = settings.source
     if isinstance(source, Tracks):
         source = msgspec.structs.replace(source, files=[absolute(name) for name in source.files])
+    elif isinstance(source, Sensor):
+        source = msgspec.structs.replace(source, sensor=[rows.resolved(row, base) for row in source.sensor])
     elif isinstance(source, Camera | Gps) and not is_address(source.url):
         source = msgspec.structs.replace(source, url=absolute(source.url))
     return msgspec.structs.replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.outlet import Source
-from edge.settings import Camera, DemoCamera, DemoFleet, Gateway, Gps, Settings, Tracks
+from edge.settings import Camera, DemoCamera, DemoFleet, Gateway, Gps, Sensor, Settings, Tracks
 
 
 def make_source(settings: Settings) -> Source:
@@ -26,6 +26,10 @@ def make_source(settings: Settings) -> Source:
             from edge.gateway.source import GatewaySource
 
             return GatewaySource(source)
+        case Sensor():
+            from edge.sensor.source import SensorSource
+
+            return SensorSource(source)
         case DemoFleet():
             from edge.demo.sources import FleetSource
 

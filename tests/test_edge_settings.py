@@ -11,7 +11,7 @@ from edge import settings
 from edge.errors import SetupError
 from edge.settings import Camera, Mqtt, Tracks, load
 
-SHIPPED = ("camera", "gateway", "gps", "tracks", "demo-gps", "demo-camera")
+SHIPPED = ("camera", "gateway", "gps", "sensor", "tracks", "demo-gps", "demo-camera")
 
 
 def write(folder: Path, text: str) -> Path:
