@@ -21,7 +21,7 @@ from pipeline.wire import rfc3339
 if TYPE_CHECKING:
     from pipeline.api.fires import Nearby
 
-STATES = ("raised", "acknowledged", "cleared", "resolved")
+STATES = ("raised", "acknowledged", "cleared", "resolved", "corrected")
 EVERY = 0.25
 """Seconds between two looks at the book while watching."""
 
@@ -90,18 +90,25 @@ def show(settings: Settings, alarm: str, as_json: bool) -> None:
 @json_option
 @settings_options
 def explain(settings: Settings, alarm: str, as_json: bool) -> None:
-    """Say why an alarm was raised: rule, model, scores, thresholds, evidence, clock, and what happened since."""
+    """Say why an alarm was raised: rule, model, scores, thresholds, evidence, clock, and what happened since.
+
+    Step by step: the rule is run again over what is stored, and told is what each fix or frame near the turns of
+    the alarm showed, and how the rule stood before and after it. Reading a track for that is on the audit log.
+    """
     from pipeline.api.explain import DOUBTFUL, spelled_units
     from pipeline.api.explain import explain as explained
+    from pipeline.cli.explained import show_steps, steps_of
 
     with alarm_book(settings) as book:
         found = _one(book, alarm)
         history = book.history(found.id)
         near = _units_near(settings, book, found)
+        steps = steps_of(settings, book, found)
     explanation = explained(found, history)
     if as_json:
         units = None if near is None else near.model_dump()
-        click.echo(json.dumps(explanation.model_dump() | {"units": units}))
+        told_steps = None if steps is None else steps.model_dump()
+        click.echo(json.dumps(explanation.model_dump() | {"units": units, "steps": told_steps}))
         return
     for sentence in explanation.sentences:
         click.echo(sentence)
@@ -111,6 +118,7 @@ def explain(settings: Settings, alarm: str, as_json: bool) -> None:
         click.echo("\nUnits near it (this reading is on the audit log)")
         for name, unit in spelled_units(near):
             click.echo(f"  {name:10}  {unit}")
+    show_steps(steps)
     click.echo("\nEvidence")
     print_pairs(explanation.evidence, indent=2)
     click.echo("\nHistory")
