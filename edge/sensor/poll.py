@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,6 @@ from edge.sensor.value import calibrated
 from edge.watch import BackOff
 from pipeline.message import Clock, Reading
 
-log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Row)
 HANGS_S = 30.0
 UNFORESEEN = "ended by an error that nobody foresaw: see the log"
@@ -42,6 +40,7 @@ class Poller(Generic[R]):
         self._times: dict[str, int] = {}
         self._thread: threading.Thread | None = None
         self._begun = 0.0
+        self._asking = ""
 
     @property
     def busy(self) -> bool:
@@ -60,14 +59,15 @@ class Poller(Generic[R]):
         lasts = time.monotonic() - self._begun
         if self.busy and lasts > HANGS_S:
             return {row.channel: f"no answer for {lasts:.0f} s" for row in self._rows}
-        return dict(self._troubles)
+        ended = {self._asking: UNFORESEEN} if self._asking and not self.busy else {}
+        return self._troubles | ended
 
     def _ask(self, rows: Sequence[R]) -> None:
         for row in rows:
-            self._troubles.setdefault(row.channel, UNFORESEEN)  # stands if this thread ends here
-            self._begun = time.monotonic()
+            self._asking, self._begun = row.channel, time.monotonic()  # stands if this thread ends here
             self._due[row.channel] = self._begun + HANGS_S
             self._one(row)
+            self._asking = ""
 
     def _one(self, row: R) -> None:
         asked = time.monotonic()
