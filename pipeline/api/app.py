@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from pipeline.api import alarms, devices, docs, metrics, problems, stream, units
+from pipeline.api import alarms, devices, docs, metrics, problems, stream, trips, units
 from pipeline.api.auth import Gate, users_of
 from pipeline.api.desk import Desk
 from pipeline.api.problems import Problem
@@ -49,7 +49,8 @@ def create(
     )
     app.state.tail, app.state.failed, app.state.on_failure = tail, None, lambda _error: None
     problems.install(app)
-    for router in (stream.routes(tail), alarms.routes(desk), units.routes(desk), devices.routes(desk, tail)):
+    over = (alarms.routes, units.routes, trips.routes)
+    for router in (stream.routes(tail), *(routes(desk) for routes in over), devices.routes(desk, tail)):
         app.include_router(router, prefix=ROOT)
     app.include_router(devices.health_routes(desk, tail))
     app.include_router(metrics.routes(desk, tail))

@@ -79,15 +79,15 @@ def period(start: str, end: str) -> tuple[int, int]:
     return since, until
 
 
-async def read_track(desk: Desk, asked: Asked, *, who: str) -> Track:
-    """The track, after its reading has been recorded. Problem 404 for a unit not enrolled, 422 for no purpose."""
+async def read_track(desk: Desk, asked: Asked, *, who: str, what: str = "track") -> Track:
+    """The track, after its reading is recorded as `what`. Problem 404: unit not enrolled, 422: no purpose."""
     purpose, unit = asked.purpose.strip(), asked.unit
     if not NAME.fullmatch(unit) or unit not in desk.fleet:
         raise Problem(404, "no such unit is enrolled; only tracks of enrolled units can be read")
     if not purpose:
         raise Problem(422, "purpose: say why the track is read; it goes on the audit log")
     detail = f"{rfc3339(asked.start)} to {rfc3339(asked.end)}"
-    await desk.call(desk.book.audit, who=who, what="track", subject=unit, purpose=purpose, detail=detail)
+    await desk.call(desk.book.audit, who=who, what=what, subject=unit, purpose=purpose, detail=detail)
     return await desk.call(desk.store.track, unit, asked.start, asked.end, limit=asked.limit)
 
 
