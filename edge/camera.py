@@ -19,9 +19,12 @@ from edge.picture import encode
 from edge.settings import Camera, is_live
 from edge.shot import Shot, without_password
 from edge.videofile import VideoFile
-from edge.watch import Watched
+from edge.watch import BackOff, Watched
 from edge.webcam import is_http, web_pictures
 from pipeline.message import Frame
+
+RETRY_MOST_S = 5.0
+"""A camera is near by, and asking it costs little: it should be back soon after it can be."""
 
 
 class CameraSource:
@@ -53,6 +56,7 @@ class CameraSource:
             lambda closing: shots(settings, closing, note=self._take_note),
             stall_s=settings.stall_s,
             open_s=2 * OPEN_TIMEOUT_MS / 1000,
+            back_off=BackOff(1.0, RETRY_MOST_S),
         )
         for shot in self._watched.items(stop):
             if shot is not None and pace.wants(shot.at, self._blank(shot.image), outlet.full):
