@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from edge import notify
 from edge.errors import EdgeError, SetupError
-from edge.outlet import Outlet, Source
+from edge.outlet import Counting, Outlet, Source
 from edge.publish import Publisher
 from edge.settings import Settings
 from edge.sources import make_source
@@ -111,6 +111,8 @@ class Agent:
         """For `vedette-edge status`. A disk that takes no more must not end the agent."""
         row = status_row(self.settings, self._spool, self._publisher)
         row |= {"state": state, "detail": "; ".join(filter(None, (self._said(), self._publisher.trouble)))}
+        if isinstance(self._source, Counting):
+            row["source_facts"] = self._source.facts()
         part = self._data / (STATUS + ".part")
         try:
             part.write_text(json.dumps(row), "utf-8")

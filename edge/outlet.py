@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -97,3 +97,10 @@ class Source(Protocol):
     def trouble(self) -> str: ...
 
     def run(self, outlet: Outlet, stop: threading.Event) -> None: ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A source that has more to tell `status` than its trouble. Called by another thread, twice a second."""
+
+    def facts(self) -> dict[str, Any]: ...

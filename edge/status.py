@@ -73,7 +73,16 @@ def sentence(row: dict[str, Any]) -> str:
     oldest = "-" if age is None else f"{age:.0f} s"
     numbers = f"{row['sent']} sent, {row['confirmed']} confirmed, {row['waiting']} waiting, oldest {oldest}"
     dropped = f", {row['dropped']} dropped" if row["dropped"] else ""
-    return f"{row['device']}: {numbers}{dropped}{_how(row)}"
+    return f"{row['device']}: {numbers}{dropped}{_trackers(row)}{_how(row)}"
+
+
+def _trackers(row: dict[str, Any]) -> str:
+    """Of a gateway: how many trackers are connected, and how many messages strangers have sent."""
+    facts = row.get("source_facts", {})
+    if "trackers" not in facts:
+        return ""
+    strangers = facts["counts"].get("unknown", 0)
+    return f", {facts['trackers']} trackers" + (f", {strangers} times refused" if strangers else "")
 
 
 def _how(row: dict[str, Any]) -> str:
