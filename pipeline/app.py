@@ -53,14 +53,17 @@ STUCK = 180.0
 def telemetry_stages(settings: Settings) -> list[AnyStage]:
     """positions: clean → rules → store; readings: sift → rules → store; company: rules over several partitions."""
     from pipeline.renewal import fold_under, meeting_under
+    from pipeline.telemetry.correct import Corrector, Patience
     from pipeline.telemetry.meeting import CompanyStage
     from pipeline.telemetry.readings import ReadingStage
     from pipeline.telemetry.stage import PositionStage
 
-    store = open_store(settings, open_book(settings).refuse)
+    book = open_book(settings)
+    store = open_store(settings, book.refuse)
     rules, limits = rule_file(settings), Limits.of(settings.clean)
     meeting, board = meeting_under(settings, rules), open_weather(settings)
-    positions = PositionStage(fold_under(settings, rules), store, meeting)
+    corrector = Corrector(store, lambda unit: book.alarms(subject=unit), Patience.of(settings.clean))
+    positions = PositionStage(fold_under(settings, rules), store, meeting, corrector)
     readings = ReadingStage(store, rules.readings(), limits=limits, weather=rules.fire_weather(), board=board)
     return [positions, readings, CompanyStage(meeting)]
 

@@ -42,6 +42,8 @@ class Clock(IntEnum):
     STEPPED = 2
     IMPLAUSIBLE = 3
     UNKNOWN = 4
+    CORRECTED = 5
+    """Made while it was wrong, and mended by the device when it was right again."""
 
 
 # ---------------------------------------------------------------- what devices say
@@ -349,6 +351,8 @@ class Change(StrEnum):
     BEGAN = "began"
     STILL = "still"
     ENDED = "ended"
+    HOLDS = "holds"
+    """Of a unit, not of one condition: which episodes there were in a time. See `alarms.late`."""
 
 
 class Signal(msgspec.Struct, frozen=True, omit_defaults=True):

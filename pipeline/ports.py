@@ -148,6 +148,7 @@ class AlarmBook(Protocol):
         """Fold signals in, in one transaction; signals seen before (by `Signal.id`) change nothing.
 
         BEGAN of an unknown alarm raises it; ENDED clears it (unless resolved); STILL adds evidence.
+        HOLDS corrects what is known of a unit: see `alarms.late`.
         An ENDED that comes before its BEGAN is kept, and the late BEGAN then enters as raised and cleared.
         A signal with `joins` is part of that alarm, unless a person has resolved it: see `alarms.episode.settle`.
         """

@@ -44,7 +44,7 @@ def fold_under(settings: Settings, rules: RuleSet) -> Fold:
     """Clean and rules for the fleet as it is now. Raises UserError."""
     fleet = load_fleet(Path(settings.fleet.file))
     limits = Limits.of(settings.clean)
-    return Fold(rules.telemetry(fleet), enrolled=fleet.units, limits=limits)
+    return Fold(rules.telemetry(fleet), enrolled=fleet.units, limits=limits, versions=rules.versions)
 
 
 def meeting_under(settings: Settings, rules: RuleSet) -> Meeting:

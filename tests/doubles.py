@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pipeline.alarms import late
 from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, settle
 from pipeline.message import (
     Alarm,
     AlarmEvent,
+    Change,
     Floats,
     HeldBack,
     Ints,
@@ -109,8 +111,12 @@ class MemoryBook:
         for signal in signals:
             if signal.id not in self.seen:
                 self.seen[signal.id] = self._clock()
-                key, steps = settle(self.entries, signal)
-                for step in steps:
+                if signal.change is Change.HOLDS:
+                    told = late.settled(self.entries, signal)
+                else:
+                    key, steps = settle(self.entries, signal)
+                    told = [(key, step) for step in steps]
+                for key, step in told:
                     self._record(key, step)
         return self.events[before:]
 

@@ -49,7 +49,7 @@ def test_positions_are_stored_once_and_what_cannot_be_read_is_refused() -> None:
     assert len(store.track("bus-1", 0, 2**60)) == 2
     (refused,) = [wire.unpack_refusal(r.value) for r in stage.records(outcome)]
     assert (refused.reason, refused.raw) == ("unreadable_record", RUBBISH)
-    assert stage.figures() == {"refused": 1, "stored": 2}
+    assert stage.figures() == {"refused": 1, "stored": 2, "corrected": 0}
     again = stage.handle(stage.restore(stage.dump(state)), [record])[1]
     assert [len(batch) for batch in again.batches] == [0]
 

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, RowMapping, Select, select, update
 
-from pipeline.alarms import heldback, ledger, rows, schema
+from pipeline.alarms import heldback, late, ledger, rows, schema
 from pipeline.alarms.episode import ACTIONS, EXPECTED, Step, act, settle
 from pipeline.database import Database
-from pipeline.message import Alarm, AlarmEvent, HeldBack, Refusal, Signal
+from pipeline.message import Alarm, AlarmEvent, Change, HeldBack, Refusal, Signal
 from pipeline.ports import UserError
 from pipeline.settings import Settings
 
@@ -45,8 +45,8 @@ class SqlAlarmBook:
             after = dict(before)
             events: list[AlarmEvent] = []
             for signal in fresh:
-                key, steps = settle(after, signal)
-                events += [self._event(last + len(events) + n, key, step) for n, step in enumerate(steps, 1)]
+                for key, step in _settled(db, before, after, signal):
+                    events.append(self._event(last + len(events) + 1, key, step))
             seen = self._clock()
             rows.add(db, schema.signal_seen, [{"id": signal.id, "recorded": seen} for signal in fresh])
             self._record(db, before, after, events)
@@ -177,6 +177,19 @@ class SqlAlarmBook:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _settled(
+    db: Connection, before: dict[str, Alarm], after: dict[str, Alarm], signal: Signal
+) -> list[tuple[str, Step]]:
+    if signal.change is Change.HOLDS:
+        found = rows.concerned(db, signal, signal.evidence["holds"])
+        fresh = {key: alarm for key, alarm in found.items() if key not in after}
+        before.update(fresh)
+        after.update(fresh)
+        return late.settled(after, signal)
+    key, steps = settle(after, signal)
+    return [(key, step) for step in steps]
 
 
 def _first(db: Connection, alarm_id: str, change: str) -> AlarmEvent:

@@ -8,11 +8,13 @@
     acknowledged   acknowledged     acknowledged ²   cleared          (first)          resolved
     cleared        cleared          cleared ²        cleared          cleared ⁴        resolved ³
     resolved       resolved         resolved         resolved         (first)          (first)
+    corrected ⁵    corrected        corrected        corrected        corrected ⁴      resolved ³
 
     ¹ raised and at once cleared, if the end came before the beginning
     ² gathers evidence; an event only if it became graver (escalated)
     ³ nobody has acknowledged it: somebody must have seen an alarm before it is put away
     ⁴ what cleared by itself stays on the list until somebody has acknowledged it: `acknowledged_by` says who
+    ⁵ refuted by fixes that came late (`alarms.late`), which alone can raise it again
 
 A fire that several cameras see has the signals of them all (`alarms.merge`). One that begins to see it is an event
 (joined), one that no longer does too (left); only the end of the last one is ENDED in this table.
@@ -31,7 +33,10 @@ from pipeline.message import Alarm, Change, Signal
 from pipeline.ports import UserError
 
 EXPECTED, RAISED, ACKNOWLEDGED, CLEARED, RESOLVED = "expected", "raised", "acknowledged", "cleared", "resolved"
-STATES = (RAISED, ACKNOWLEDGED, CLEARED, RESOLVED)
+CORRECTED = "corrected"
+"""Raised without knowing of fixes that came late and refute it: see `alarms.late`."""
+
+STATES = (RAISED, ACKNOWLEDGED, CLEARED, RESOLVED, CORRECTED)
 STANDING = (RAISED, ACKNOWLEDGED, CLEARED)
 """An alarm that somebody still has to deal with."""
 

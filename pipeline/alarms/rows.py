@@ -40,6 +40,14 @@ def load(db: Connection, ids: Collection[str]) -> dict[str, Alarm]:
     return {row["id"]: alarm_of(row) for row in found}
 
 
+def concerned(db: Connection, signal: Signal, ids: Collection[str]) -> dict[str, Alarm]:
+    """The subject's alarms that began in the signal's time, and those of `ids`."""
+    columns = schema.alarm.c
+    of_time = (columns.subject == signal.subject) & columns.start.between(signal.start, signal.at)
+    found = db.execute(select(schema.alarm).where(of_time)).mappings()
+    return load(db, ids) | {row["id"]: alarm_of(row) for row in found}
+
+
 def save(db: Connection, before: Mapping[str, Alarm], after: Mapping[str, Alarm]) -> None:
     """Insert what is new, update what was there."""
     add(db, schema.alarm, [row_of(alarm) for key, alarm in after.items() if key not in before])

@@ -21,7 +21,7 @@ from pipeline.api.health import DEVICE_STATES, Health
 from pipeline.api.stream import Tail
 from pipeline.message import SECOND
 
-STATES = ("raised", "acknowledged", "cleared", "resolved")
+STATES = ("raised", "acknowledged", "cleared", "resolved", "corrected")
 COUNTED = 10_000
 """Alarms of a state are counted up to here: an operator's desk has long stopped being one."""
 

@@ -11,7 +11,7 @@ from pipeline.ports import Position
 from pipeline.wire import optional, rfc3339
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time", "example": "2026-01-31T12:00:00Z"})]
-State = Literal["raised", "acknowledged", "cleared", "resolved"]
+State = Literal["raised", "acknowledged", "cleared", "resolved", "corrected"]
 
 
 class AlarmOut(BaseModel):

@@ -96,6 +96,7 @@ class Geofence:
         self._keys = sorted(self._by_key)
         self._dwells = any(rule.on == "dwell" for rule in rules)
         self._outside = [watch for watch in self._by_key.values() if watch.rule.on == "outside"]
+        self.names = tuple(rule.head.name for rule in rules)
         self._gated = not all(watch.simple for watch in self._by_key.values())
 
     def _group(self, rule: FenceRule, fence: Fence, groups: dict[tuple[int, int], int]) -> int:

@@ -8,7 +8,7 @@ The same function runs in the worker, in `vedette replay` and in tests.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -106,8 +106,9 @@ class Fold:
         *,
         enrolled: Collection[str] | None = None,
         limits: Limits | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
-        self.named = list(rules)
+        self.named, self.versions = list(rules), versions or {}
         self._rules = [rule for rule, _kind in rules]
         self._enrolled, self._limits = enrolled, limits or Limits()
 
@@ -130,7 +131,7 @@ class Fold:
         for i, rule in enumerate(self._rules):
             state.rules[i], said = rule.step(state.rules[i], weighed.moves)
             signals += said
-            for tick in batch.ticks:
+            for tick in (tick for tick in batch.ticks if tick[0] != CLOCK):
                 state.rules[i], said = rule.tick(state.rules[i], tick)
                 signals += said
         return state, Result(weighed.batch, in_order(signals), refusals)

@@ -61,6 +61,7 @@ STATES: Final = {
     "acknowledged": "Acknowledged",
     "cleared": "Over, not seen",
     "resolved": "Resolved",
+    "corrected": "Corrected",
 }
 CHANGES: Final = {
     "raised": "Raised",
@@ -73,6 +74,7 @@ CHANGES: Final = {
     "ended": "Over",
     "acknowledged": "Acknowledged",
     "resolved": "Resolved",
+    "corrected": "Corrected by late fixes",
 }
 SEVERITIES: Final = {"critical": "Critical", "high": "High", "warning": "Warning", "info": "Notice"}
 KINDS: Final = {"api": "console server", "worker-telemetry": "telemetry", "worker-vision": "vision"} | {
@@ -127,6 +129,17 @@ PURPOSE: Final = "Purpose"
 PURPOSES: Final = ("incident review", "traffic planning", "maintenance of a device", "request of the operator")
 SHOW: Final = "Show track"
 NO_UNITS: Final = "No enrolled unit has sent a position yet."
-NO_TRACK: Final = "No positions of this unit in this period."
+DAY: Final = "Day (UTC)"
+LIMIT: Final = "Speed limit (km/h), if speeding is asked for"
+NO_TRACK: Final = "No positions of this unit in this period. Its last one is of"
+NO_ANSWER: Final = "The server did not answer in time. Ask for a shorter period."
+TRIPS: Final = "Trips and stops (UTC)"
+TRIPS_HINT: Final = "A stop: within 75 m for 3 minutes. Press a line to see it on the map."
+NO_TRIPS: Final = "Too few positions for a trip or a stop."
+SEGMENTS: Final = {"trip": "Trip", "stop": "Stop", "gap": "Gap"}
+SPEEDING: Final = "Speeding (UTC)"
+NO_SPEEDING: Final = "Never above the limit."
+MORE_LINES: Final = "more are on the map; a shorter period lists them."
+SAVE: Final = "Save as"
 CUT: Final = "The track is longer than one reading may be; the end is missing. Ask for a shorter period."
-DOWNLOAD: Final = "GeoJSON"
+FORMS: Final = {"geojson": "GeoJSON", "csv": "CSV", "gpx": "GPX"}
