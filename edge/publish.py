@@ -1,8 +1,11 @@
-"""From the spool to the broker, and receipts back: go-back-N.
+"""From the spools to the broker, and receipts back: go-back-N.
 
 The far side takes a stream's numbers only in order. So the window between the lowest number still held (`base`) and
 the next to send is bounded; a receipt moves `base`; `resend` or a receipt that does not come in time moves `next`
 back, and sending goes on from there.
+
+A device may have two streams, each with its spool and epoch: the express one goes first, and carries what must not
+wait behind a backlog.
 """
 
 from __future__ import annotations
@@ -11,11 +14,10 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from edge.errors import SpoolError
+from edge.lane import AT_ONCE, Lane, together
 from edge.link import Down, Event, Link, Taken, Up
 from edge.settings import Mqtt, Publish
 from edge.spool import Message, Spool, Summary
@@ -23,88 +25,17 @@ from pipeline import wire
 from pipeline.message import Receipt, Status
 
 log = logging.getLogger(__name__)
-AT_ONCE = 200
-"""Messages read from the spool at a time."""
-SAME_REWIND_S = 2.0
-PATIENCE_MOST_S = 60.0
-
-
-@dataclass(slots=True)
-class Window:
-    """What is sent and not yet confirmed. Pure: times (monotonic seconds) are given.
-
-    `patience_s` is how long no receipt may come before all is sent again; it doubles while that does not help.
-    """
-
-    base: int
-    most: int = 2000
-    most_bytes: int = 8 << 20
-    patience_s: float = 5.0
-    next: int = 0
-    _sizes: deque[tuple[int, int]] = field(default_factory=deque)
-    _bytes: int = 0
-    _since: float = 0.0
-    _patience: float = 0.0
-    _rewound: tuple[int, float] = (0, 0.0)
-
-    def __post_init__(self) -> None:
-        self.next = self.next or self.base
-        self._patience = self.patience_s
-
-    @property
-    def room(self) -> int:
-        """How many more may be sent now."""
-        return max(self.most - len(self._sizes), 0) if self._bytes < self.most_bytes else 0
-
-    def sent(self, seq: int, size: int, now: float) -> None:
-        """`seq` (always `next`) has been handed to the broker."""
-        if not self._sizes:
-            self._since = now
-        self._sizes.append((seq, size))
-        self._bytes += size
-        self.next = seq + 1
-
-    def confirmed(self, base: int, now: float) -> None:
-        """Everything below `base` is settled."""
-        if base <= self.base:
-            return
-        self.base, self._since, self._patience = base, now, self.patience_s
-        while self._sizes and self._sizes[0][0] < base:
-            self._bytes -= self._sizes.popleft()[1]
-        self.next = max(self.next, base)
-
-    def asked_again(self, seq: int, now: float) -> bool:
-        """The far side needs `seq` next. False if we have just gone back there: its word crossed ours."""
-        before, when = self._rewound
-        if seq >= self.next or (seq == before and now - when < SAME_REWIND_S):
-            return False
-        self.rewind(seq, now)
-        return True
-
-    def rewind(self, seq: int, now: float) -> None:
-        """Send again from `seq` on."""
-        while self._sizes and self._sizes[-1][0] >= seq:
-            self._bytes -= self._sizes.pop()[1]
-        self.next, self._since, self._rewound = max(seq, self.base), now, (seq, now)
-
-    def overdue(self, now: float) -> bool:
-        """Whether something is unconfirmed for too long; asks for more patience next time."""
-        if not self._sizes or now - self._since < self._patience:
-            return False
-        self._patience = min(self._patience * 2, PATIENCE_MOST_S)
-        return True
+QUIET_S = 30.0
+"""So long nothing may be confirmed until a person is told that the broker takes everything and nobody answers."""
 
 
 class Publisher:
-    """Feeds the broker from the spool, in a thread of its own.
+    """Feeds the broker from the spools, in a thread of its own.
 
     `said` gives the agent's own words for the status message: "" when all is well. `sent` and `connected` are for
-    reading; `trouble` says why there is no connection.
+    reading; `trouble` says why nothing gets through. With an `express` spool the source is live: a backlog then
+    takes only its share of the line.
     """
-
-    _epoch: int
-    _sent: int
-    _window: Window
 
     def __init__(
         self,
@@ -113,19 +44,21 @@ class Publisher:
         mqtt: Mqtt,
         *,
         publish: Publish,
+        express: Spool | None = None,
         version: str = "",
         said: Callable[[], str] = lambda: "",
     ) -> None:
         self.connected = False
-        self.trouble = "not connected yet"
-        self._device, self._spool, self._settings, self._version, self._said = device, spool, publish, version, said
+        self._trouble = "not connected yet"
+        self._device, self._settings, self._version, self._said = device, publish, version, said
+        share = publish.backlog_share if express else 1.0
+        self._main = Lane(spool, publish, share=share)
+        self._lanes = (Lane(express, publish, share=1.0), self._main) if express else (self._main,)
         self._news: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._flying: set[int] = set()
-        self._told: set[str] = set()
+        self._flying: dict[int, Lane] = {}
         self._status_due = 0.0
         self._stop = threading.Event()
         self._goodbye = "stopped"
-        self._anew()
         will = self._envelope(Status(state="lost", version=version))
         self._link = Link(mqtt, device, will=will, tell=self._news.put, in_flight=publish.in_flight)
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
@@ -150,8 +83,26 @@ class Publisher:
 
     @property
     def sent(self) -> int:
-        """The highest number handed to a broker in this life of the spool."""
-        return self._sent
+        """How many have been handed to a broker in this life of the spools."""
+        return sum(lane.sent for lane in self._lanes)
+
+    @property
+    def behind(self) -> bool:
+        """Connected, with a backlog to send: what is live should take the express stream."""
+        return self.connected and self._main.behind
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, or that nobody answers; "" when all is well."""
+        since = min((lane.quiet_since for lane in self._lanes if lane.quiet_since is not None), default=None)
+        quiet = 0.0 if since is None else time.monotonic() - since
+        if self._trouble or quiet < QUIET_S:
+            return self._trouble
+        return f"the broker takes messages, but no receipt has come for {quiet:.0f} s: is the bridge running?"
+
+    def summary(self) -> Summary:
+        """The figures of all streams together."""
+        return together(self._lanes)
 
     def wake(self) -> None:
         """Something has been spooled."""
@@ -182,79 +133,60 @@ class Publisher:
     def _take(self, event: Event | None, now: float) -> None:
         match event:
             case Up():
-                log.info("connected; %d messages wait", self._spool.summary().waiting)
-                self.connected, self.trouble, self._status_due = True, "", now
-                self._flying.clear()
-                self._window.rewind(self._spool.base, now)
+                self._up(now)
             case Down(reason):
-                self.connected, self.trouble = False, reason
+                self.connected, self._trouble = False, reason
                 self._flying.clear()
+                for lane in self._lanes:
+                    lane.down()
             case Taken(mid):
-                self._flying.discard(mid)
+                if lane_of := self._flying.pop(mid, None):
+                    lane_of.landed(now)
             case Receipt():
-                self._receipt(event, now)
+                for lane in self._lanes:
+                    if event.epoch == lane.spool.epoch:
+                        lane.receipt(event, now)
 
-    def _receipt(self, receipt: Receipt, now: float) -> None:
-        if receipt.epoch != self._spool.epoch:
-            return
-        if receipt.seq > self._spool.last:
-            log.error("the far side has more than this spool ever held (restored from a copy?): new epoch")
-            self._spool.renew()
-            self._anew()
-            return
-        if receipt.seq >= self._window.base:
-            self._spool.confirm(receipt.epoch, receipt.seq)
-            self._window.confirmed(receipt.seq + 1, now)
-        if receipt.resend and self._window.asked_again(receipt.seq + 1, now):
-            self._tell(logging.INFO, "asked to send again from %d", receipt.seq + 1)
-
-    def _tell(self, level: int, words: str, seq: int) -> None:
-        """The first time means little: at a normal start the bridge is still coming up."""
-        log.log(level if words in self._told else logging.DEBUG, words, seq)
-        self._told.add(words)
+    def _up(self, now: float) -> None:
+        log.info("connected; %d messages wait", self.summary().waiting)
+        self.connected, self._trouble, self._status_due = True, "", now
+        self._flying.clear()
+        for lane in self._lanes:
+            lane.up(now)
 
     def _turn(self, now: float) -> bool:
         """Send what may be sent; whether there may be more to send at once."""
-        if self._epoch != self._spool.epoch:
-            self._anew()
         if not self.connected:
             return False
+        for lane in self._lanes:
+            lane.settle(now)
         if now >= self._status_due:
             self._status_due = now + self._settings.status_s
             self._link.publish("status", self._status("online"))
-        self._window.confirmed(self._spool.base, now)  # what gave way in a full spool is settled too
-        if self._window.overdue(now):
-            self._tell(logging.WARNING, "no receipt in time; sending again from %d", self._window.base)
-            self._window.rewind(self._window.base, now)
-        most = min(self._window.room, self._settings.in_flight - len(self._flying), AT_ONCE)
-        messages = self._spool.pending(self._window.next - 1, most) if most > 0 else []
-        return all(self._send(message, now) for message in messages) and len(messages) == AT_ONCE
+            for lane in self._lanes:
+                lane.spool.tell_gaps()
+        more = [self._feed(lane, now) for lane in self._lanes]
+        return any(more)
 
-    def _send(self, message: Message, now: float) -> bool:
-        if not self._window.room:
+    def _feed(self, lane: Lane, now: float) -> bool:
+        messages = lane.next(self._settings.in_flight - len(self._flying), now)
+        return all(self._send(lane, message, now) for message in messages) and len(messages) == AT_ONCE
+
+    def _send(self, lane: Lane, message: Message, now: float) -> bool:
+        if not lane.window.room:
             return False
-        payload = wire.encode_envelope(self._device, self._epoch, message.seq, self._window.base, message.body)
+        payload = wire.encode_envelope(self._device, lane.epoch, message.seq, lane.window.base, message.body)
         mid = self._link.publish(message.kind, payload)
         if mid is None:
             return False
-        self._flying.add(mid)
-        self._window.sent(message.seq, len(payload), now)
-        self._sent = max(self._sent, message.seq)
+        self._flying[mid] = lane
+        lane.flew(message, len(payload), now)
         return True
-
-    def _anew(self) -> None:
-        """The spool has a new epoch, or is just opened."""
-        settings = self._settings
-        self._epoch = self._spool.epoch
-        base = self._spool.base
-        self._sent = base - 1
-        self._window = Window(base, settings.window, settings.window_bytes, settings.receipt_timeout_s)
 
     # ------------------------------------------------------------ status
 
     def _status(self, state: str) -> bytes:
-        summary = self._spool.summary()
-        return self._envelope(self.describe(state, summary))
+        return self._envelope(self.describe(state, self.summary()))
 
     def describe(self, state: str, summary: Summary) -> Status:
         """The agent's own words about itself."""
@@ -270,4 +202,4 @@ class Publisher:
 
     def _envelope(self, status: Status) -> bytes:
         body = wire.encode_body(status)
-        return wire.encode_envelope(self._device, self._spool.epoch, 0, self._spool.base, body)
+        return wire.encode_envelope(self._device, self._main.epoch, 0, self._main.spool.base, body)

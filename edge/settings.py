@@ -51,6 +51,7 @@ class Publish(Table, frozen=True):
     in_flight: int = 100
     receipt_timeout_s: float = 5.0
     status_s: float = 10.0
+    backlog_share: float = 0.5
 
 
 class Camera(Table, frozen=True, tag_field="kind", tag="camera"):
@@ -152,7 +153,7 @@ class Settings(Table, frozen=True):
 POSITIVE = {
     "mqtt": ("keepalive_s", "back_off_max_s"),
     "spool": ("max_bytes",),
-    "publish": ("window", "window_bytes", "in_flight", "receipt_timeout_s", "status_s"),
+    "publish": ("window", "window_bytes", "in_flight", "receipt_timeout_s", "status_s", "backlog_share"),
     "source": (
         *("max_side", "jpeg_quality", "max_bytes", "busy_share", "stall_s", "baud", "batch", "width", "height"),
         *("connections", "connections_per_address", "login_s", "idle_s"),

@@ -9,9 +9,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.publish import Publisher, Window
+from edge.publish import Publisher
 from edge.settings import Mqtt, Publish
 from edge.spool import ENVELOPE, Spool
+from edge.window import PROBE, Window
 from pipeline import wire
 from pipeline.message import Frame, Receipt
 from tests.far_side import FarSide
@@ -142,11 +143,12 @@ def test_without_receipts_the_window_stays_bounded_and_all_is_sent_again(
     nats: Nats, tmp_path: Path, publisher: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = Spool(tmp_path / "spool.db")
-    with FarSide(nats.mqtt_port, "mute") as far, caplog.at_level("DEBUG", "edge.publish"):
+    with FarSide(nats.mqtt_port, "mute") as far, caplog.at_level("DEBUG", "edge.lane"):
         far.mute = True
         publisher("mute", nats.mqtt_port, spool)
         spool.append("position", *[BODY] * 200)
-        wait_until(lambda: far.twice >= 100, 10, "sending again, twice")
+        wait_until(lambda: far.twice >= 50 + PROBE, 10, "sending again, twice, the second time only a little")
+        assert far.twice == 50 + PROBE
         assert len(far.taken) == 50, "no more than the window"
         again = [record.levelname for record in caplog.records if "no receipt in time" in record.message]
         assert again[:2] == ["DEBUG", "WARNING"], "the first is usual while a bridge comes up"
