@@ -10,6 +10,7 @@ that a supervisor starts it again; the spool goes on where it stood.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -23,14 +24,14 @@ from edge import notify
 from edge.errors import EdgeError, SetupError
 from edge.outlet import Counting, Outlet, Source
 from edge.publish import Publisher
-from edge.settings import Settings
+from edge.settings import Settings, Tracks, is_live
 from edge.sources import make_source
 from edge.spool import Spool
 from edge.version import version
 
 log = logging.getLogger(__name__)
 STATUS_EVERY_S = 0.5
-SPOOL, STATUS, LOCK = "spool.db", "status.json", "agent.lock"
+SPOOL, EXPRESS, STATUS, LOCK = "spool.db", "express.db", "status.json", "agent.lock"
 
 
 class Agent:
@@ -41,16 +42,24 @@ class Agent:
         self.stop = threading.Event()
         self._data = Path(settings.data)
         self._lock = lock(self._data)
-        self._spool = Spool(self._data / SPOOL, max_bytes=settings.spool.max_bytes)
+        most = settings.spool.max_bytes
+        self._express = Spool(self._data / EXPRESS, max_bytes=most // 4) if lives(settings.source) else None
+        self._spool = Spool(self._data / SPOOL, max_bytes=most - most // 4 if self._express else most)
         self._publisher = Publisher(
             settings.device,
             self._spool,
             settings.mqtt,
             publish=settings.publish,
+            express=self._express,
             version=version(),
             said=self._said,
         )
-        self._outlet = Outlet(self._spool, self._publisher.wake)
+        self._outlet = Outlet(
+            self._spool,
+            self._publisher.wake,
+            express=self._express,
+            behind=lambda: self._publisher.behind,
+        )
         self._source: Source = make_source(settings)
         self._failure: EdgeError | OSError | None = None
         self._thread = threading.Thread(target=self._run_source, name="source", daemon=True)
@@ -73,6 +82,8 @@ class Agent:
             self._publisher.stop(finished=self._finished())
             self._write_status("finished" if self._finished() else "ended")
             self._spool.close()
+            if self._express is not None:
+                self._express.close()
             self._lock.close()
         if isinstance(self._failure, SetupError):
             raise self._failure
@@ -93,7 +104,7 @@ class Agent:
         return not self._ill
 
     def _finished(self) -> bool:
-        return self.settings.exit_when_done and self._source_done and not self._spool.summary().waiting
+        return self.settings.exit_when_done and self._source_done and not self._publisher.summary().waiting
 
     def _run_source(self) -> None:
         try:
@@ -109,21 +120,37 @@ class Agent:
 
     def _write_status(self, state: str) -> None:
         """For `vedette-edge status`. A disk that takes no more must not end the agent."""
-        row = status_row(self.settings, self._spool, self._publisher)
+        row = status_row(self.settings, self._publisher)
         row |= {"state": state, "detail": "; ".join(filter(None, (self._said(), self._publisher.trouble)))}
         if isinstance(self._source, Counting):
             row["source_facts"] = self._source.facts()
-        part = self._data / (STATUS + ".part")
         try:
-            part.write_text(json.dumps(row), "utf-8")
-            part.replace(self._data / STATUS)
+            write_whole(self._data / STATUS, json.dumps(row))
         except OSError as error:
             log.warning("cannot write %s: %s", self._data / STATUS, error.strerror)
 
 
-def status_row(settings: Settings, spool: Spool, publisher: Publisher) -> dict[str, Any]:
+def write_whole(path: Path, text: str) -> None:
+    """Another file in its place. A full disk has no room for another: there the words go into the file itself."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or not path.exists():
+            raise
+        with path.open("r+") as file:
+            file.write(text.ljust(path.stat().st_size))
+
+
+def lives(source: object) -> bool:
+    """Whether the source shows what is now; a recording is sent in its order and as fast as it goes."""
+    return not isinstance(source, Tracks) and is_live(getattr(source, "url", "") or "now://")
+
+
+def status_row(settings: Settings, publisher: Publisher) -> dict[str, Any]:
     """What the agent knows of itself, as it stands in status.json. Times in microseconds."""
-    summary = spool.summary()
+    summary = publisher.summary()
     return {
         "device": settings.device,
         "source": type(settings.source).__name__.lower(),

@@ -10,9 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
+from edge.doubt import Doubts
 from edge.errors import SpoolError, TooLarge
 from edge.settings import MOST_FIXES
-from edge.spool import Spool
+from edge.spool import OVERHEAD, Spool
 from pipeline import wire
 from pipeline.message import Fixes, Readings
 
@@ -21,10 +22,23 @@ MOST_WAITING = 20_000
 
 
 class Outlet:
-    """Encodes, spools, and wakes the publisher. `trouble` says why something could not be kept, if so."""
+    """Encodes, spools, and wakes the publisher. `trouble` says why something could not be kept, if so.
 
-    def __init__(self, spool: Spool, wake: Callable[[], None]) -> None:
-        self._spool = spool
+    What is urgent, and while a backlog goes out also the pictures of now, go into the `express` spool, if there is
+    one. Positions and readings never overtake their own kind: rules want them in order.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        wake: Callable[[], None],
+        doubts: Doubts | None = None,
+        *,
+        express: Spool | None = None,
+        behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._spool, self._express, self._behind = spool, express, behind
+        self._doubts = doubts
         self._wake = wake
         self._complained = 0.0
         self.trouble = ""
@@ -39,21 +53,35 @@ class Outlet:
         """The share of the spool that is taken."""
         return self._spool.bytes / self._spool.max_bytes
 
-    def send(self, kind: str, bodies: Sequence[msgspec.Struct], *, cursor: str | None = None) -> bool:
+    def send(
+        self, kind: str, bodies: Sequence[msgspec.Struct], *, cursor: str | None = None, urgent: bool = False
+    ) -> bool:
         """Keep the bodies; False if the disk or the size forbids it. Then they are lost and counted as dropped.
 
-        A body with more fixes or readings than one message may have becomes several.
+        A body with more fixes or readings than one message may have becomes several. What is `urgent` (alarm
+        evidence) goes before all else and never gives way in a full spool.
         """
         parts = [part for body in bodies for part in parted(body)]
         encoded = [wire.encode_body(part, binary=kind == "frame") for part in parts]
+        spool = self._spool_for(kind, sum(map(len, encoded)), urgent=urgent)
         try:
-            self._spool.append(kind, *encoded, cursor=cursor)
+            last = spool.append(kind, *encoded, cursor=cursor, keep=urgent)
+            if self._doubts:
+                self._doubts.note(spool, last, parts)
         except (SpoolError, TooLarge) as error:
             self._complain(str(error))
             return False
         self.trouble = ""
         self._wake()
         return True
+
+    def _spool_for(self, kind: str, size: int, *, urgent: bool) -> Spool:
+        """Evidence that the express spool has no room for waits with the rest: better late than never."""
+        express = self._express
+        if express is None or not (urgent or (kind == "frame" and self._behind())):
+            return self._spool
+        has_room = express.bytes + size + OVERHEAD * MOST_FIXES < express.max_bytes
+        return express if has_room or not urgent else self._spool
 
     def wait_for_room(self, stop: threading.Event) -> bool:
         """For recorded input, which can wait: until the spool has emptied somewhat. False when stopping."""

@@ -131,6 +131,16 @@ class Spool:
         self.last, self.bytes = last, self.bytes + sum(len(body) + OVERHEAD for body in bodies)
         return True
 
+    def also(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something else to the file, as one transaction. SpoolError."""
+        with self._lock:
+            return self._guarded(lambda: self._also(work))
+
+    def _also(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            return work(self._db)
+
     def confirm(self, epoch: int, seq: int) -> bool:
         """Forget everything up to `seq` of `epoch`; False if that is not this spool's epoch."""
         with self._lock:
