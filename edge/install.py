@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from edge.errors import SetupError
 from edge.places import Places
 
 PRIVATE = 0o600
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,12 @@ def _source(order: Order, enrolled_as: str, former: Mapping[str, Any]) -> dict[s
     same = former if former.get("kind") == kind else {}
     if kind == "sensor" and order.source:
         return {**same, "kind": kind, "sensor": rows.read(Path(order.source))}
+    if kind == "gateway" and order.source:
+        return {**_table_of(Path(order.source)), "kind": kind}
+    if kind == "gateway" and not same:
+        raise SetupError(
+            "no source: say --source FILE, a copy of config/edge.gateway.toml with your units and ports"
+        )
     if not order.source and not same:
         raise SetupError("no source: say --source rtsp://..., /dev/video0, gpsd://..., serial:///dev/ttyUSB0")
     if not order.source:
@@ -149,6 +157,14 @@ def _source(order: Order, enrolled_as: str, former: Mapping[str, Any]) -> dict[s
         keys = ", ".join(settings.SOURCES[kind].__struct_fields__)
         raise SetupError(f"a source of kind {kind} has no address; write its [source] yourself: {keys}")
     return {**same, "kind": kind, "url": order.source}
+
+
+def _table_of(path: Path) -> dict[str, Any]:
+    """The [source] of another settings file. SetupError."""
+    found = _former(path).get("source")
+    if not isinstance(found, dict):
+        raise SetupError(f"{path}: there is no such file with a [source]")
+    return dict(found)
 
 
 def _former(path: Path) -> dict[str, Any]:
@@ -171,15 +187,19 @@ def to_toml(tree: Mapping[str, Any]) -> str:
 def _lines(table: Mapping[str, Any], name: str) -> Iterator[str]:
     if name:
         yield f"\n[{name}]\n"
-    yield from (f"{key} = {_value(value)}\n" for key, value in table.items() if not isinstance(value, dict))
+    yield from (f"{_key(key)} = {_value(value)}\n" for key, value in table.items() if not isinstance(value, dict))
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _lines(value, f"{name}.{key}" if name else key)
+            yield from _lines(value, f"{name}.{_key(key)}" if name else _key(key))
+
+
+def _key(name: str) -> str:
+    return name if BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     # JSON's words for scalars are TOML's too, when DEL is escaped.

@@ -207,3 +207,19 @@ def test_a_connection_keeps_the_device_of_its_login() -> None:
     assert session.decode(gt06(0x12, gt06_place()))[0].device is None
     session.decode(LOGIN)
     assert session.decode(gt06(0x12, gt06_place()))[0].device == "123456789012345"
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(0x0D, "first_fix"), (0x15, "power_off"), (0x18, "removing"), (0x32, "removing")]
+)
+def test_alarms_of_newer_documents(code: int, name: str) -> None:
+    state = bytes([0x40, 4, 4, code, 2])
+    (place,) = one(gt06(0x26, gt06_place() + b"\x09" + bytes.fromhex("01cc00287d001f71") + state)).positions
+    assert place.fields["alarms"] == [name]
+
+
+def test_the_voltage_of_the_vehicle() -> None:
+    message = one(gt06(0x94, bytes.fromhex("00049f"), long=True))
+    assert (message.kind, message.fields["power_v"]) == ("information", 11.83)
+    assert "power_v" not in one(gt06(0x94, bytes.fromhex("0a049f"), long=True)).fields
+    assert one(gt06(0x94, b"", long=True)).kind == "information"

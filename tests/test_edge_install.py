@@ -137,11 +137,22 @@ def test_an_expired_bundle_is_refused(make: Make, tmp_path: Path) -> None:
         ("", "", "no source: say --source"),
         ("x", "toaster", "use --kind with one of"),
         ("x", "tracks", "has no address"),
+        ("", "gateway", "no source: say --source FILE"),
+        ("/no/such/file", "gateway", "no such file with a"),
     ],
 )
 def test_what_is_missing_is_said(make: Make, tmp_path: Path, source: str, kind: str, says: str) -> None:
     with pytest.raises(SetupError, match=says):
         run(Order(make(), source, kind, tmp_path / "root"))
+
+
+def test_a_gateway_takes_its_table_from_a_file(make: Make, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('device = "x"\n[source]\nkind = "gateway"\ngt06_port = 5023\nunits = { "a.b c" = "u-1" }\n')
+    run(Order(make(), str(file), "gateway", tmp_path / "root"))
+    source = settings.load(Places(tmp_path / "root", "tower-7").config, environ={}).source
+    assert isinstance(source, settings.Gateway)
+    assert (source.gt06_port, source.units) == (5023, {"a.b c": "u-1"})
 
 
 def test_nowhere_installed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from edge.decode.gt06 import decode, open_frame
+from edge.decode.gt06_reply import reply
 from edge.gateway.talk import Gt06Talk, NmeaTalk, Turn
 from pipeline.wire import parse_rfc3339
 from tests.gateways import IMEI, desk
@@ -21,6 +22,25 @@ def test_the_answer_to_a_login_is_that_of_the_makers_document() -> None:
     """GT06 1.8, 5.1.2: 78 78 05 01 00 05 9F F8 0D 0A for the serial number 5."""
     (turn,) = Gt06Talk(desk()).hear(gt06(0x01, bytes.fromhex("0123456789012345"), serial=5))
     assert turn.reply == bytes.fromhex("7878050100059ff80d0a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "serial", "answer"),
+    [
+        (0x13, 0x0100, "787805130100e1a00d0a"),
+        (0x26, 0x001C, "78780526001c9d860d0a"),
+    ],
+)
+def test_the_answers_of_makers_examples(kind: int, serial: int, answer: str) -> None:
+    content = STATE if kind == 0x13 else gt06_place() + b"\x09" + CELL + STATE
+    (turn,) = logged_in().hear(gt06(kind, content, serial=serial))
+    assert turn.reply.hex() == answer
+
+
+def test_the_clock_of_a_makers_example() -> None:
+    """2015-12-29 00:00:21 in answer to the request number 6."""
+    asked, _ = open_frame(bytes.fromhex("7878058a000688290d0a"))
+    assert reply(asked, 1_451_347_221.0).hex() == "78780b8a0f0c1d0000150006f0860d0a"
 
 
 def test_login_then_a_place() -> None:

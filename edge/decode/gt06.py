@@ -222,9 +222,15 @@ def _asset(reader: Reader) -> dict[str, Any]:
 
 
 def _information(reader: Reader, _kind: int) -> Body:
-    """0x94: a subtype 1, of which 1E is temperature 4 and humidity 4, in tenths."""
+    """0x94: a subtype 1. 00: voltage of the vehicle 2, in hundredths; 1E: temperature 4 and humidity 4, in tenths.
+
+    The others tell of SIM cards, of drivers' tags and of settings, and are not kept.
+    """
     fields: dict[str, Any] = {}
-    if reader.left == 9 and reader.uint(1) == 0x1E:
+    subtype = reader.uint(1) if reader.left else None
+    if subtype == 0x00 and reader.left == 2:
+        fields = {"power_v": reader.uint(2) / 100}
+    elif subtype == 0x1E and reader.left == 8:
         fields = {"temperature_c": reader.uint(4) / 10, "humidity_percent": reader.uint(4) / 10}
     return "information", [], fields
 

@@ -10,7 +10,7 @@ from edge.outlet import Outlet
 from pipeline.message import SECOND, Clock, Fixes, Readings
 
 PROMISE_EVERY_S = 10.0
-AT_ONCE = 500
+AT_ONCE = 2000
 """Connections' worth in one fsync: bounds its time, and so everybody's wait."""
 
 
