@@ -134,3 +134,31 @@ def test_rules_that_are_gone_are_told(desk: Desk) -> None:
     (desk.folder / "rules.toml").unlink()
     assert not desk.look()
     assert desk.reload.trouble.startswith("rules.toml is gone, not taken")
+
+
+EDGED = '[[rule]]\nname = "keep-out"\nkind = "geofence"\nfences = "depot.geojson"\n{edge}\n'
+
+
+@pytest.mark.parametrize("edge", ["hysteresis_m = 5", "hysteresis_s = 5", "accuracy = true"])
+@pytest.mark.parametrize("beside", ["", FENCE.format(name="other")])
+def test_an_alarm_goes_on_under_another_edge_and_ends(desk: Desk, edge: str, beside: str) -> None:
+    """Also where a rule with the edge before, or after, is beside it."""
+    desk.rules(FENCE.format(name="keep-out") + beside)
+    assert desk.look()
+    assert {word[2] for word in desk.fix()} == {"began"}
+    desk.rules(EDGED.format(edge=edge) + beside)
+    assert desk.look()
+    assert desk.fix() == [], "no second alarm"
+    said = [word for fix in (desk.fix(51.0003), desk.fix(51.0004), desk.fix(51.0005)) for word in fix]
+    assert [(word[2], word[4]) for word in said] == [("ended", 10)] * (2 if beside else 1)
+
+
+def test_an_alarm_that_does_not_stand_by_the_new_edge_ends_at_the_next_fix(desk: Desk) -> None:
+    desk.rules(EDGED.format(edge="hysteresis_m = 200"))
+    assert desk.look()
+    assert [word[2] for word in desk.fix()] == ["began"]
+    assert desk.fix(51.0005) == [], "within the band"
+    desk.rules(EDGED.format(edge=""))
+    assert desk.look()
+    assert [word[2:] for word in desk.fix(51.0005)] == [("ended", 30, 10)]
+    assert [word[2] for word in desk.fix()] == ["began"]

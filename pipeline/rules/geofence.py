@@ -16,66 +16,29 @@ Leaving (exit) counts only within them: to want a unit inside at a given hour is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import wire
 from pipeline.message import Change, Signal
 from pipeline.rules.calendars import Hours, both
-from pipeline.rules.crossing import Crossing, Places, no_places
+from pipeline.rules.crossing import Crossing, no_places
 from pipeline.rules.fences import Fence
+from pipeline.rules.fencestate import NOT_DUE, Watch, adopt
+from pipeline.rules.fencestate import FenceRule as FenceRule
+from pipeline.rules.fencestate import State as State
+from pipeline.rules.fencewords import Words
 from pipeline.rules.firm import Edge
-from pipeline.rules.head import Head, spell, spell_s
-from pipeline.rules.moves import NEVER, Moves, grown
-from pipeline.rules.standing import On, Stand, inside_since, turns, verb_of, wanted
+from pipeline.rules.moves import Moves, grown
+from pipeline.rules.standing import On as On
+from pipeline.rules.standing import Stand, inside_since, turns, wanted
 from pipeline.rules.transitions import Crosser
 
-NOT_DUE = 1 << 62
 Crossed = dict[str, dict[str, list[Crossing]]]
 """The crossings of a batch by unit and fence, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class FenceRule:
-    """One `[[rule]]` of kind geofence. `dwell` in microseconds."""
-
-    head: Head
-    on: On
-    fences: Sequence[Fence]
-    dwell: int = 0
-    hours: Hours | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """One fence under one rule. `key` names it in the state; `group` numbers its hours."""
-
-    key: str
-    rule: FenceRule
-    fence: Fence
-    group: int
-
-    @property
-    def simple(self) -> bool:
-        """Whether only crossings tell of it."""
-        return self.group < 0 and self.rule.on != "outside"
-
-
-class State(msgspec.Struct):
-    """By unit and watch: `open` since when, `waiting` until when. By slot: `due`, the first of what is waiting.
-
-    `watched` are the keys at the last step; when they change, every slot is `stale` until its next fix.
-    """
-
-    places: Places
-    open: dict[str, dict[str, int]]
-    waiting: dict[str, dict[str, int]]
-    due: np.ndarray
-    watched: list[str] = []
-    stale: np.ndarray = msgspec.field(default_factory=lambda: np.empty(0, np.bool_))
 
 
 class Geofence:
@@ -84,6 +47,7 @@ class Geofence:
     def __init__(self, rules: Sequence[FenceRule], edge: Edge | None = None) -> None:
         self.name = f"geofence {edge}" if edge and not edge.plain else "geofence"
         fences = {fence.key: fence for rule in rules for fence in rule.fences}
+        self._words = Words()
         self._crosser = Crosser(list(fences.values()), edge or Edge())
         self._hours: list[Hours] = []
         groups: dict[tuple[int, int], int] = {}
@@ -112,6 +76,18 @@ class Geofence:
 
     def initial(self) -> State:
         return State(no_places(), {}, {}, np.empty(0, np.int64), self._keys)
+
+    def adopt(self, state: State, saved: Mapping[str, bytes]) -> None:
+        """Take over what `saved` has of watches that stood under another edge. Changes `state`."""
+        known = set(state.watched) if self.name in saved else set()
+        for name, data in saved.items():
+            if name == self.name or name.partition(" ")[0] != "geofence":
+                continue
+            try:
+                other = wire.unpack_state(data, State)
+            except msgspec.ValidationError:
+                continue  # of a rule that a person has called so
+            adopt(state, other, self._by_key.keys() - known)
 
     def step(self, state: State, batch: Moves) -> tuple[State, list[Signal]]:
         told = self._crosser.step(state.places, batch)
@@ -158,7 +134,8 @@ class Geofence:
         for row, key in sorted(asked):
             unit, watch = moves.unit(row), self._by_key.get(key)
             if watch is None:
-                signals += [_dropped(unit, key, start, int(moves.at[row])) for start in _taken(state, unit, key)]
+                _take(state.open, unit, key)  # of a watch that is no more: `alarms.sweep` ends its alarm, or
+                _take(state.waiting, unit, key)  # another rule goes on with it (`fencestate.adopt`)
                 continue
             here = crossed.get(unit, {}).get(watch.fence.key, [])
             since = inside_since(here, row, state.places.inside.get(unit, {}).get(watch.fence.key))
@@ -202,7 +179,7 @@ class Geofence:
         if stands:
             return self._end(state, moves, row, watch, stand)
         state.open.setdefault(unit, {})[watch.key] = at
-        return [_say(Change.BEGAN, moves, row, watch, at, stand)]
+        return [self._words.say(Change.BEGAN, moves, row, watch, at, stand)]
 
     def _settle_dwell(self, state: State, moves: Moves, row: int, watch: Watch, stand: Stand) -> list[Signal]:
         unit = moves.unit(row)
@@ -221,7 +198,7 @@ class Geofence:
 
     def _end(self, state: State, moves: Moves, row: int, watch: Watch, stand: Stand) -> list[Signal]:
         start = _take(state.open, moves.unit(row), watch.key)
-        return [] if start is None else [_say(Change.ENDED, moves, row, watch, start, stand)]
+        return [] if start is None else [self._words.say(Change.ENDED, moves, row, watch, start, stand)]
 
     # -------------------------------------------------------------- dwell
 
@@ -252,7 +229,7 @@ class Geofence:
             return []
         entered = due - watch.rule.dwell
         state.open.setdefault(moves.unit(row), {})[watch.key] = entered
-        return [_say(Change.BEGAN, moves, row, watch, entered, Stand(entered))]
+        return [self._words.say(Change.BEGAN, moves, row, watch, entered, Stand(entered))]
 
     def _set_due(self, state: State, moves: Moves, row: int) -> None:
         state.due = grown(state.due, moves.slots, NOT_DUE)
@@ -265,13 +242,6 @@ def _start(moves: Moves, row: int) -> int:
     return int(moves.starts[int(np.searchsorted(moves.starts, row, side="right")) - 1])
 
 
-def _taken(state: State, unit: str, key: str) -> list[int]:
-    """What was open of a watch that is no more; nothing of it is left."""
-    _take(state.waiting, unit, key)
-    start = _take(state.open, unit, key)
-    return [] if start is None else [start]
-
-
 def _take(book: dict[str, dict[str, int]], unit: str, key: str) -> int | None:
     """Remove and return an entry; a unit without entries is forgotten, so that state stays small."""
     entries = book.get(unit)
@@ -281,32 +251,3 @@ def _take(book: dict[str, dict[str, int]], unit: str, key: str) -> int | None:
     if not entries:
         del book[unit]
     return value
-
-
-# ---------------------------------------------------------------- words
-
-
-def _say(change: Change, moves: Moves, row: int, watch: Watch, start: int, stand: Stand) -> Signal:
-    unit, fix, rule = moves.unit(row), moves.where(row), watch.rule
-    verb = verb_of(rule.on, change, stand, lasted=fix["at"] - start, first=bool(moves.prev_at[row] == NEVER))
-    more = f", {spell_s(rule.dwell)} are allowed," if rule.on == "dwell" and change is Change.BEGAN else ""
-    return rule.head.signal(
-        change,
-        unit,
-        at=fix["at"],
-        start=start,
-        place=watch.fence.id,
-        reason=f"{rule.head.scope.title(unit)} {verb.format(watch.fence.id)}{more} at {spell(fix)}",
-        on=rule.on,
-        fence=watch.fence.key,
-        fix=fix,
-        **({"dwell_s": rule.dwell / 1e6} if rule.on == "dwell" else {}),
-    )
-
-
-def _dropped(unit: str, key: str, start: int, at: int) -> Signal:
-    """The end of what a watch began that is no more."""
-    rule, _, fence = key.partition("/")
-    place = fence.partition("#")[2]
-    reason = f"{place} of rule {rule} was changed or taken out of the rules"
-    return Signal(rule, "geofence", "", unit, place, Change.ENDED, at, start, reason)

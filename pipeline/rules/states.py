@@ -36,8 +36,15 @@ def pack(rules: Rules, states: Sequence[Any]) -> dict[str, bytes]:
 
 
 def unpack(rules: Rules, saved: Mapping[str, bytes]) -> list[Any]:
-    """The states in the order of `rules`. A rule that is new, or of another kind than before, starts afresh."""
-    return [_unpacked(rule, kind, saved.get(rule.name)) for rule, kind in rules]
+    """The states in the order of `rules`. A rule that is new, or of another kind than before, starts afresh.
+
+    A rule with a function `adopt(state, saved)` looks for what other rules remembered of what is its own now.
+    """
+    states = [_unpacked(rule, kind, saved.get(rule.name)) for rule, kind in rules]
+    for (rule, _kind), state in zip(rules, states, strict=True):
+        if adopt := getattr(rule, "adopt", None):
+            adopt(state, saved)
+    return states
 
 
 def _unpacked(rule: Named, kind: type[Any], data: bytes | None) -> Any:
