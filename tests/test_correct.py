@@ -269,6 +269,10 @@ def test_any_order_of_arrival_comes_to_the_same(
         rig.take(arrival[i : i + cut], after=3, crash=crash)
     rig.wait()
     ordered = in_order([row for row, _ in rows])
+    for step, place, speed, _ in steps[:4]:  # and the live rules go on as if nothing had been
+        t += step
+        for one in (rig, ordered):
+            one.take([F("a", t, PLACES[place][0] + t * 1e-5, PLACES[place][1], speed)], after=60)
     assert rig.track() == ordered.track()
     assert rig.truth() == ordered.truth()
     assert not rig.state.late

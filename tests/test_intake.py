@@ -117,13 +117,13 @@ def test_a_bad_unit_name_costs_only_its_fix() -> None:
 def test_rows_of_a_message_for_a_partition_stay_in_one_record() -> None:
     flush = send(intake(partitions=1), envelope(1, *[fix()] * 3), envelope(2, *[fix()] * 3), envelope(3, fix()))
     sizes = [len(wire.decode_positions(r.value)) for r in flush.records if r.topic == wire.POSITIONS]
-    assert sizes == [6, 1]
+    assert sizes == [6, 1, 0]
 
 
 def test_until_becomes_a_tick_in_every_partition() -> None:
     flush = send(intake(), envelope(1, fix(), until=NOW + 5))
     ticks = [wire.decode_positions(r.value).ticks for r in flush.records if r.topic == wire.POSITIONS]
-    assert ticks == [(("gps-1", NOW + 5),)] * 2
+    assert ticks == [(("gps-1", NOW + 5),)] * 2 + [(("", NOW),)] * 2
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,8 @@ def test_a_bridge_without_a_broker_gives_no_tick() -> None:
         ("devices", 0),
         ("readings", 0),
         ("readings", 1),
+        ("positions", 0),
+        ("positions", 1),
     ]
     later = [box.flush(NOW + n * 1_000_000).records for n in range(1, 12)]
     assert [n for n, records in enumerate(later, 1) if any(r.topic == "readings" for r in records)] == [10]
