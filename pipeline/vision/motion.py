@@ -71,7 +71,7 @@ def look(
     if not found and not before:
         return [], []
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-    mark = zlib.crc32(np.ascontiguousarray(grey))
+    mark = zlib.crc32(np.ascontiguousarray(grey).data)
     again = any(patch.newest == mark for patch in before)
     changes: list[float | None] = []
     after: list[Patch] = []
