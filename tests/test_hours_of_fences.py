@@ -126,10 +126,13 @@ def test_a_new_rule_finds_units_inside_at_their_next_fix_and_the_old_go_on() -> 
     ]
 
 
-def test_what_a_rule_began_that_is_gone_ends_at_the_next_fix() -> None:
-    assert go_on(two(a="enter", b="enter"), two(a="enter"), visit((0, True)), visit((10, True))) == [
-        ("a", "depot", "ended", 10, 0)
+def test_what_a_rule_began_that_is_gone_is_forgotten_without_a_word() -> None:
+    """`alarms.sweep` ends it, whether or not there is ever another fix."""
+    before, after = two(a="enter", b="enter"), two(a="enter")
+    assert go_on(before, after, visit((0, True)), visit((10, True), (20, False))) == [
+        ("a", "depot", "ended", 20, 0)
     ]
+    assert go_on(before, after, visit((0, True)), visit((10, True))) == []
 
 
 def test_the_same_rules_again_say_nothing() -> None:
