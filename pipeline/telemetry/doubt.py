@@ -232,6 +232,9 @@ class _Judge:
         self, name: str, before: Point | None, held: list[Point], point: Point
     ) -> tuple[Point | None, list[Point]]:
         """What is believed last and what is held after one more fix."""
+        if held and abs(point.received - held[-1].received) > HELD_FOR:
+            self._refuse(held, _why(held[0]))  # as `give_up` would have between, however the fixes are batched
+            held = []
         fine = self._follows(name, before, point)
         if held and self._agrees(held[-1], point):
             if not fine and len(held) + 1 < BELIEVED:
