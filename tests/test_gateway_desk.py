@@ -42,6 +42,12 @@ def test_strangers_are_told_with_the_last_first_and_remembered_in_bounded_number
     assert counting.counts["unknown"] == 1008
 
 
+def test_a_name_that_is_shown_is_short_and_printable() -> None:
+    counting = desk()
+    counting.unit("x\n\x1b[31m" + "y" * 60_000)
+    assert counting.trouble == "refused, not in [source] units: x??[31m" + "y" * 33 + " (1)"
+
+
 def test_what_is_no_place_or_has_no_time_is_counted_and_left_out() -> None:
     counting = desk()
     places = (

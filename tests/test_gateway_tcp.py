@@ -34,10 +34,10 @@ def test_no_answer_before_the_disk_has_it_and_none_if_it_has_not(tmp_path: Path)
     held, let = threading.Event(), threading.Event()
 
     class SlowSpool(Spool):
-        def append(self, kind: str, *bodies: bytes, cursor: str | None = None) -> int:
+        def append(self, kind: str, *bodies: bytes, cursor: str | None = None, keep: bool = False) -> int:
             held.set()
             assert let.wait(10)
-            return super().append(kind, *bodies, cursor=cursor)
+            return super().append(kind, *bodies, cursor=cursor, keep=keep)
 
     with Box(tmp_path) as box, box.tracker("gt06") as tracker:
         assert len(tracker.ask(LOGIN, 10)) == 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,12 @@ from edge.settings import Gateway
 from pipeline import wire
 from pipeline.message import SECOND, Clock, Fix, Reading
 
+log = logging.getLogger(__name__)
 FAR_AHEAD = 600 * SECOND
 """A tracker's stamp may be old, it keeps fixes where there is no network; it cannot be of the future."""
 
 MOST_STRANGERS = 100
+LONGEST_NAME = 40
 SHOWN = 5
 
 
@@ -60,11 +63,17 @@ class Desk:
                 return unit
         if self._pass and wire.NAME.fullmatch(device):
             return device
+        self._stranger("".join(sign if sign.isprintable() else "?" for sign in device[:LONGEST_NAME]))
+        return ""
+
+    def _stranger(self, device: str) -> None:
+        """What names itself so may be anybody: its name is cut, and logged once."""
+        if device not in self._strangers:
+            log.warning("%r is not in [source] units: refused", device)
         self._strangers[device] = self._strangers.pop(device, 0) + 1
         if len(self._strangers) > MOST_STRANGERS:
             self._strangers.popitem(last=False)
         self.counts["unknown"] += 1
-        return ""
 
     def code(self, device: str) -> str:
         """What a terminal is told at its registration: the same after a restart, another for each."""

@@ -55,7 +55,7 @@ class Keeper:
                 await asyncio.to_thread(self._outlet.send, "position", [Fixes([], now - self._late)])
 
     def _send(self, kept: Kept) -> bool:
-        """Alarms first: they are few, and without their fix they still tell."""
-        if kept.readings and not self._outlet.send("reading", [Readings(kept.readings)]):
+        """Alarms first, and before every backlog: they are few, and without their fix they still tell."""
+        if kept.readings and not self._outlet.send("reading", [Readings(kept.readings)], urgent=True):
             return False
         return not kept.fixes or self._outlet.send("position", [Fixes(kept.fixes)])

@@ -44,9 +44,9 @@ class TcpServer:
                 await self._converse(reader, writer, talk)
             except TimeoutError:
                 self._door.desk.refused("silent")
-                log.info("%s: nothing sound for too long: closed", talk.device or address_of(writer))
+                log.debug("%s: nothing sound for too long: closed", talk.device or address_of(writer))
             except Closed as reason:
-                log.info("%s: closed: %s", address_of(writer), reason)
+                log.debug("%s: closed: %s", address_of(writer), reason)
             except OSError as error:
                 log.debug("%s: %s", talk.device, error)
             finally:
