@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,15 @@ def run(config: Path, data: Path | None, verbose: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.stop.set())
     click.echo(f"{agent.settings.device}: running; vedette-edge status --data {agent.settings.data}", err=True)
-    sys.exit(agent.run())
+    _leave(agent.run())
+
+
+def _leave(status: int) -> None:
+    """A read that hangs within OpenCV would take the interpreter's own way out down: leave without it."""
+    if any(thread.name == "reader" for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(status)
+    sys.exit(status)
 
 
 @cli.command()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edge import notify
+from edge.doubt import Doubts
 from edge.errors import EdgeError, SetupError
 from edge.outlet import Counting, Outlet, Source
 from edge.publish import Publisher
@@ -54,9 +55,11 @@ class Agent:
             version=version(),
             said=self._said,
         )
+        self._doubts = Doubts()
         self._outlet = Outlet(
             self._spool,
             self._publisher.wake,
+            self._doubts,
             express=self._express,
             behind=lambda: self._publisher.behind,
         )
@@ -73,6 +76,7 @@ class Agent:
         notify.notify(notify.READY)
         try:
             while not self.stop.wait(STATUS_EVERY_S) and self._well() and not self._finished():
+                self._mend_stamps()
                 self._write_status("running")
                 notify.notify(notify.ALIVE)
         finally:
@@ -102,6 +106,10 @@ class Agent:
         if self._ill and not isinstance(self._failure, SetupError):
             log.error("%s; ending, so that a supervisor starts the agent anew", self._ill)
         return not self._ill
+
+    def _mend_stamps(self) -> None:
+        for spool in filter(None, (self._spool, self._express)):
+            self._doubts.correct(spool)
 
     def _finished(self) -> bool:
         return self.settings.exit_when_done and self._source_done and not self._publisher.summary().waiting

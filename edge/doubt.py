@@ -19,6 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from edge.clock import EARLIEST, kernel_state
+from edge.errors import SpoolError
 from edge.spool import Spool
 from pipeline import wire
 from pipeline.message import SECOND, Clock, Frame, Reading, Readings
@@ -28,6 +29,7 @@ DOUBTFUL = (Clock.UNSYNCED, Clock.STEPPED, Clock.IMPLAUSIBLE)
 BODIES: dict[str, type[Frame | Readings]] = {"frame": Frame, "reading": Readings}
 SCHEMA = """CREATE TABLE IF NOT EXISTS doubt (epoch INTEGER NOT NULL, seq INTEGER NOT NULL, boot TEXT NOT NULL,
                                               apart INTEGER NOT NULL, PRIMARY KEY (epoch, seq))"""
+T = TypeVar("T")
 S = TypeVar("S", Frame, Reading)
 AT_ONCE = 50
 STEP = SECOND
@@ -48,7 +50,7 @@ def running() -> float:
 
 
 class Doubts:
-    """`note` what is spooled with a doubtful stamp, and `correct` it some day. Errors of the spool: SpoolError."""
+    """`note` what is spooled with a doubtful stamp, and `correct` it some day."""
 
     def __init__(
         self,
@@ -68,14 +70,15 @@ class Doubts:
         seqs = [first + i for i, body in enumerate(bodies) if is_doubtful(body)]
         if seqs and abs(apart - self._seen) < STEP:
             rows = [(spool.epoch, seq, self._boot, apart) for seq in seqs]
-            spool.also(lambda db: _note(db, rows))
+            _in_spite_of_the_disk(lambda: spool.also(lambda db: _note(db, rows)))
 
     def correct(self, spool: Spool) -> int:
         """Mend some stamps, if the clock is right now; how many messages. To be called about twice a second."""
         apart = self._seen = self._apart()
         if self._kernel() != Clock.SYNCED or self._wall() * SECOND < EARLIEST:
             return 0
-        count, grown = spool.also(lambda db: self._mend(spool.epoch, db, apart))
+        done = _in_spite_of_the_disk(lambda: spool.also(lambda db: self._mend(spool.epoch, db, apart)))
+        count, grown = done or (0, 0)
         spool.bytes += grown
         if count:
             log.info("the clock is right now: %d messages have better stamps", count)
@@ -100,6 +103,15 @@ class Doubts:
         if rows:
             db.execute("DELETE FROM doubt WHERE epoch = ? AND seq <= ?", (epoch, rows[-1][0]))
         return len(rows), grown
+
+
+def _in_spite_of_the_disk(work: Callable[[], T]) -> T | None:
+    """A stamp that is not mended is still marked as doubtful: nothing else may stop for it."""
+    try:
+        return work()
+    except SpoolError as error:
+        log.warning("stamps cannot be mended now: %s", error)
+        return None
 
 
 def _note(db: sqlite3.Connection, rows: Sequence[tuple[int, int, str, int]]) -> None:

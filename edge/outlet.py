@@ -66,11 +66,11 @@ class Outlet:
         spool = self._spool_for(kind, sum(map(len, encoded)), urgent=urgent)
         try:
             last = spool.append(kind, *encoded, cursor=cursor, keep=urgent)
-            if self._doubts:
-                self._doubts.note(spool, last, parts)
         except (SpoolError, TooLarge) as error:
             self._complain(str(error))
             return False
+        if self._doubts:
+            self._doubts.note(spool, last, parts)
         self.trouble = ""
         self._wake()
         return True

@@ -20,6 +20,8 @@ from edge.errors import HungTooOften, SourceError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 TURN_S = 0.1
+LAST_READ_S = 1.5
+"""Longest wait for a read to end when all ends."""
 MOST_ABANDONED = 8
 """Hung reads after which the process gives up, so that its supervisor frees what they hold."""
 
@@ -125,6 +127,8 @@ class Watched(Generic[T]):
                 heard, limit = time.monotonic(), self._stall_s
         finally:
             closing.set()
+            if stop.is_set():  # a thread that is within OpenCV when Python ends takes the process down with it
+                thread.join(LAST_READ_S)
 
     def _read(self, items: queue.Queue[T | _End], closing: threading.Event) -> None:
         """The reader thread. What goes wrong here, OpenCV's own errors too, is told where the items are awaited."""
