@@ -13,7 +13,7 @@ off the event loop, one call at a time per adapter object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -186,6 +186,14 @@ class AlarmBook(Protocol):
     def refusals(self, *, reason: str | None = None, limit: int = 1000) -> list[Refusal]: ...
     def refusal_counts(self) -> dict[str, int]:
         """Rows refused since the beginning (`Refusal.count`), by reason; forgetting takes none away."""
+        ...
+
+    def release(self, ids: Collection[str], *, by: str) -> None:
+        """Note that the fixes of these refusals were put back through the pipeline; the first `by` stands."""
+        ...
+
+    def releases(self) -> dict[str, str]:
+        """Who has released which refusal, by its id."""
         ...
 
     def forget_refusals(self, before: int) -> int:

@@ -6,7 +6,7 @@ They run through the contract suites of the adapters (tests/contract), so they p
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -103,6 +103,7 @@ class MemoryBook:
         self.refused: dict[str, Refusal] = {}
         self.held: dict[str, tuple[HeldBack, int]] = {}
         self.refused_at: dict[str, int] = {}
+        self.released: dict[str, tuple[str, int]] = {}
         self.refused_rows: Counter[str] = Counter()
         self.board: dict[str, dict[str, Any]] = {}
 
@@ -183,7 +184,15 @@ class MemoryBook:
     def refusal_counts(self) -> dict[str, int]:
         return dict(sorted(self.refused_rows.items()))
 
+    def release(self, ids: Collection[str], *, by: str) -> None:
+        for key in ids:
+            self.released.setdefault(key, (by, self._clock()))
+
+    def releases(self) -> dict[str, str]:
+        return {key: by for key, (by, _at) in self.released.items()}
+
     def forget_refusals(self, before: int) -> int:
+        self.released = {key: (by, at) for key, (by, at) in self.released.items() if at >= before}
         old = [key for key, at in self.refused_at.items() if at < before]
         for key in old:
             del self.refused[key], self.refused_at[key]

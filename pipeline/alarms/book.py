@@ -7,7 +7,7 @@ process or several, and whoever has read up to number n has missed nothing at or
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -145,8 +145,17 @@ class SqlAlarmBook:
         with self._db.reading() as db:
             return ledger.counts(db)
 
+    def release(self, ids: Collection[str], *, by: str) -> None:
+        with self._turn() as (db, _):
+            ledger.release(db, ids, by, self._clock())
+
+    def releases(self) -> dict[str, str]:
+        with self._db.reading() as db:
+            return ledger.releases(db)
+
     def forget_refusals(self, before: int) -> int:
         with self._db.writing() as db:
+            ledger.forget(db, schema.release, before)
             return ledger.forget(db, schema.refusal, before)
 
     def forget_signals(self, before: int) -> int:

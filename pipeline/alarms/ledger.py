@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -71,6 +71,18 @@ def refusals(db: Connection, reason: str | None, limit: int) -> list[Refusal]:
     )
     found = db.execute(query.where(table.c.reason == reason) if reason else query).mappings()
     return [Refusal(**{**row, "raw": bytes(row["raw"])}) for row in found]
+
+
+def release(db: Connection, ids: Collection[str], by: str, recorded: int) -> None:
+    """Note who has put the fixes of refusals back; the first one stands."""
+    known = rows.among(db, schema.release, ids)
+    fresh = [{"id": key, "by": by, "recorded": recorded} for key in sorted(set(ids) - known)]
+    rows.add(db, schema.release, fresh)
+
+
+def releases(db: Connection) -> dict[str, str]:
+    """Who has released which refusal, by its id."""
+    return {row["id"]: row["by"] for row in db.execute(select(schema.release)).mappings()}
 
 
 def counts(db: Connection) -> dict[str, int]:

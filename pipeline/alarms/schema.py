@@ -108,6 +108,15 @@ refusal_count = Table(
 )
 """Refused since the beginning, by reason; the rows themselves are kept up to a number and an age."""
 
+release = Table(
+    "release",
+    METADATA,
+    Column("id", String(16), primary_key=True),
+    Column("by", Text, nullable=False),
+    Column("recorded", Micros, nullable=False),
+)
+"""Refusals whose fixes a person has put back. Made where it is missing: no new version."""
+
 held_back = Table(
     "held_back",
     METADATA,

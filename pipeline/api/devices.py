@@ -72,10 +72,12 @@ class RefusalOut(BaseModel):
     detail: str
     received: Time
     raw_bytes: int
+    released_by: str | None = None
 
     @classmethod
-    def of(cls, r: Refusal) -> RefusalOut:
+    def of(cls, r: Refusal, released_by: str | None = None) -> RefusalOut:
         return cls(
+            released_by=released_by,
             id=r.id,
             device=r.device,
             topic=r.topic,
@@ -109,7 +111,8 @@ def routes(desk: Desk, tail: Tail) -> APIRouter:
     ) -> Quarantine:
         counts = await desk.call(desk.book.refusal_counts)
         found = await desk.call(desk.book.refusals, reason=reason, limit=limit)
-        return Quarantine(counts=counts, refusals=[RefusalOut.of(r) for r in found])
+        gone = await desk.call(desk.book.releases)
+        return Quarantine(counts=counts, refusals=[RefusalOut.of(r, gone.get(r.id)) for r in found])
 
     @router.get("/evidence/{key}", tags=["alarms"], summary="An evidence frame (JPEG)", response_class=Response)
     async def evidence(
