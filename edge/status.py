@@ -114,7 +114,7 @@ def _trackers(row: dict[str, Any]) -> str:
     if "trackers" not in facts:
         return ""
     strangers = facts["counts"].get("unknown", 0)
-    return f", {facts['trackers']} trackers" + (f", {strangers} times refused" if strangers else "")
+    return f", trackers: {facts['trackers']}" + (f", refused: {strangers} times" if strangers else "")
 
 
 def _how(row: dict[str, Any]) -> str:
