@@ -408,3 +408,74 @@ def test_evidence_of_any_shape_comes_back(book: AlarmBook) -> None:
     assert alarm is not None
     assert alarm.evidence == {**evidence, "version": "3f9a"}
     assert msgspec.json.encode(alarm)
+
+
+# ---------------------------------------------------------------- late fixes, releases
+
+
+def holds(
+    episodes: dict[str, int | None], *, start: int = T0 - 10, at: int = T0 + 1000, version: str = "3f9a"
+) -> Signal:
+    evidence = {"holds": episodes, "versions": {"keep-out": version}, "first": T0, "known_at": NOW}
+    known = {"rule": "late-fixes", "kind": "late-fixes", "place": str(sorted(episodes)) + version}
+    return signal(Change.HOLDS, start=start, at=at, evidence=evidence, **known)
+
+
+def versioned(start: int = T0, change: Change = Change.BEGAN, **other: Any) -> Signal:
+    return signal(change, start=start, version="3f9a", **other)
+
+
+def test_late_fixes_correct_what_they_refute_and_leave_the_rest(book: AlarmBook) -> None:
+    one, two, other = versioned(T0), versioned(T0 + 50), versioned(T0 + 50, subject="bus-2")
+    book.apply([one, two, other, versioned(T0 + 5000)])
+    events = book.apply([holds({two.alarm: T0 + 80})])
+    assert [(e.alarm, e.change, e.by) for e in sorted(events, key=lambda e: e.change)] == [
+        (two.alarm, "cleared", "late fixes"),
+        (one.alarm, "corrected", "late fixes"),
+    ]
+    states = {a.id: (a.state, a.ended_at) for a in book.alarms()}
+    assert states[one.alarm][0] == "corrected" and states[two.alarm] == ("cleared", T0 + 80)
+    assert states[other.alarm] == ("raised", None)
+    assert sorted(s for s, _ in states.values()) == ["cleared", "corrected", "raised", "raised"]
+    assert book.apply([holds({two.alarm: T0 + 80})]) == []
+
+
+def test_what_was_corrected_wrongly_is_raised_again(book: AlarmBook) -> None:
+    one = versioned(T0)
+    book.apply([one, holds({})])
+    book.apply([holds({one.alarm: None})])
+    alarm = book.alarm(one.alarm)
+    assert alarm is not None and (alarm.state, "refuted" in alarm.evidence) == ("raised", False)
+    assert [event.change for event in book.history(one.alarm)] == ["raised", "corrected", "raised"]
+
+
+def test_late_fixes_in_the_same_transaction_as_the_alarm(book: AlarmBook) -> None:
+    one = versioned(T0)
+    assert [event.change for event in book.apply([one, holds({})])] == ["raised", "corrected"]
+
+
+def test_alarms_of_another_version_of_the_rule_stay(book: AlarmBook) -> None:
+    book.apply([versioned(T0), holds({}, version="other")])
+    assert [alarm.state for alarm in book.alarms()] == ["raised"]
+
+
+def test_what_somebody_has_seen_or_put_away_stays_so(book: AlarmBook) -> None:
+    one, two = versioned(T0), versioned(T0 + 1)
+    book.apply([one, two])
+    for each in (one, two):
+        book.act(each.alarm, "acknowledge", by="olga")
+    book.act(two.alarm, "resolve", by="olga")
+    book.apply([holds({})])
+    assert {a.id: (a.state, a.acknowledged_by) for a in book.alarms()} == {
+        one.alarm: ("cleared", "olga"),
+        two.alarm: ("resolved", "olga"),
+    }
+    assert [book.history(each.alarm)[-1].change for each in (one, two)] == ["corrected"] * 2
+
+
+def test_the_first_who_released_a_refusal_stands(book: AlarmBook) -> None:
+    book.release(["a" * 16, "b" * 16], by="anna")
+    book.release(["b" * 16, "c" * 16], by="boris")
+    assert book.releases() == {"a" * 16: "anna", "b" * 16: "anna", "c" * 16: "boris"}
+    book.forget_refusals(NOW + 1)
+    assert book.releases() == {}
