@@ -58,7 +58,11 @@ def agents(plan: Plan, mqtt_port: int) -> dict[str, dict[str, Any]]:
         name = device_name(path, taken=sources)
         sources[name] = {"kind": "camera", "url": str(_playable(path)), "speed": plan.speed}
     mqtt = {"host": LOOPBACK, "port": mqtt_port, "back_off_max_s": 2.0}
-    return {device: {"device": device, "source": source, "mqtt": mqtt} for device, source in sources.items()}
+    finite = sources.keys() - {DEMO_FLEET, DEMO_CAMERA}  # what has said all it has is finished, not silent or blind
+    return {
+        device: {"device": device, "exit_when_done": device in finite, "source": source, "mqtt": mqtt}
+        for device, source in sources.items()
+    }
 
 
 def device_name(path: Path, taken: Mapping[str, object]) -> str:
