@@ -84,6 +84,13 @@ def test_never_run(tmp_path: Path) -> None:
     assert done.exit_code != 0 and not (tmp_path / LOCK).exists()
 
 
+def test_a_gateway_tells_of_its_trackers(tmp_path: Path) -> None:
+    facts = {"trackers": 57, "connections": 60, "counts": {"unknown": 3}}
+    with lock(folder(tmp_path, source_facts=facts)):
+        assert "trackers: 57, refused: 3 times" in call(tmp_path)[1]
+    assert "trackers" not in sentence(status.read(folder(tmp_path)))
+
+
 def test_the_screen_shows_the_numbers_and_what_is_wrong(tmp_path: Path) -> None:
     handle = lock(tmp_path)
     row = status.read(folder(tmp_path, connected=False, detail=REFUSED + "this device's certificate is revoked"))
