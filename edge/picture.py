@@ -39,7 +39,7 @@ def _jpeg(image: Image, quality: int) -> bytes:
 def decode(data: bytes) -> Image:
     """The BGR picture of a whole JPEG or PNG file. ValueError for anything else, and for one cut short.
 
-    OpenCV itself shows what there is of a picture cut short, and grey for the rest.
+    Decoders differ in what they show of a picture cut short, so it is not left to them.
     """
     if not is_whole(data):
         raise ValueError(f"a picture cut short, or none: {len(data):,} bytes")

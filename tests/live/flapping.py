@@ -37,7 +37,7 @@ stall_s = 3.0
 [mqtt]
 port = 1
 [spool]
-max_bytes = 8388608
+max_bytes = 2000000
 """
 
 
