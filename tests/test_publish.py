@@ -12,9 +12,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge.publish import Publisher
 from edge.settings import Mqtt, Publish
 from edge.spool import ENVELOPE, Spool
-from edge.window import PROBE, Window
+from edge.window import BURST, PROBE, Ration, Window
 from pipeline import wire
-from pipeline.message import Frame, Receipt
+from pipeline.message import Fixes, Frame, Receipt
+from tests.cable import Cable
 from tests.far_side import FarSide
 from tests.live.process import wait_until
 from tests.live.servers import Mosquitto, Nats
@@ -83,6 +84,43 @@ def test_patience_doubles_while_nothing_helps_and_returns_with_a_receipt() -> No
 
 def test_nothing_sent_is_never_overdue() -> None:
     assert not Window(1).overdue(1e9)
+
+
+def test_while_nobody_answers_only_a_few_are_sent_again_until_a_word_comes() -> None:
+    window = filled(Window(1, patience_s=5.0), 100)
+    assert window.overdue(5.0)
+    window.rewind(1, 5.0)
+    assert window.room == 2000, "once a receipt may have been lost"
+    filled(window, 100, 5.0)
+    assert window.overdue(15.0)
+    window.rewind(1, 15.0)
+    assert window.room == PROBE
+    window.confirmed(2, 16.0)
+    assert window.room == 2000
+
+
+def test_a_backlog_rests_as_long_as_its_burst_took_and_the_burst_follows_the_line() -> None:
+    ration = Ration(0.5)
+    ration.sent(BURST, 100.0)
+    assert ration.room(100.5) == 0
+    ration.arrived(102.0)
+    assert ration.room(103.9) == 0, "the line was busy for two seconds, it is free for two"
+    assert ration.room(104.0) == BURST // 2, "and the next burst is smaller"
+    ration.sent(BURST, 104.0)
+    ration.arrived(104.1)
+    assert ration.room(104.2) == BURST
+    third = Ration(0.25)
+    third.sent(BURST, 0.0)
+    third.arrived(1.0)
+    assert (third.room(3.9), third.room(4.0)) == (0, BURST)
+
+
+def test_a_new_connection_owes_no_rest() -> None:
+    ration = Ration(0.5)
+    ration.sent(BURST, 0.0)
+    ration.arrived(50.0)
+    ration.reset()
+    assert ration.room(51.0) == ration.burst
 
 
 # ---------------------------------------------------------------- against real brokers
@@ -275,3 +313,112 @@ def test_tls_and_password(tmp_path: Path, publisher: Make) -> None:
         right.stop()
         stranger = publisher("tower", broker.port, spool, username="tower", password="word", tls=True)
         wait_until(lambda: "certificate" in stranger.trouble, 10, "the certificate's refusal")
+
+
+# ---------------------------------------------------------------- two streams, and lines that misbehave
+
+
+def picture(size: int) -> bytes:
+    return wire.encode_body(Frame(1, bytes(size)), binary=True)
+
+
+def an_hour_ago() -> float:
+    return time.time() - 3600
+
+
+def test_the_express_stream_does_not_wait_behind_a_backlog_on_a_slow_line(nats: Nats, tmp_path: Path) -> None:
+    old = Spool(tmp_path / "spool.db", clock=an_hour_ago)
+    express = Spool(tmp_path / "express.db")
+    old.append("frame", *[picture(20_000)] * 300)
+    settings = Publish(receipt_timeout_s=20.0, status_s=1.0)
+    with Cable(nats.mqtt_port) as cable, FarSide(nats.mqtt_port, "slow") as far:
+        cable.rate = 250_000.0
+        one = Publisher("slow", old, Mqtt(port=cable.port), publish=settings, express=express)
+        one.start()
+        try:
+            far.wait_for(4)
+            assert one.behind
+            waited = [_round_trip(one, express, far) for _ in range(3)]
+            assert max(waited) < 4.0, f"{waited}: the backlog alone takes 24 s"
+            assert old.summary().waiting > 100, "it was still there"
+            assert [row[1] for row in far.taken if row[0] == old.epoch] == list(
+                range(1, 1 + sum(row[0] == old.epoch for row in far.taken))
+            )
+        finally:
+            one.stop()
+
+
+def _round_trip(one: Publisher, express: Spool, far: FarSide) -> float:
+    """Seconds from the spool to the far side."""
+    began, last = time.monotonic(), express.append("frame", picture(3))
+    one.wake()
+    wait_until(lambda: (express.epoch, last) in [row[:2] for row in list(far.taken)], 30, "what is live")
+    return time.monotonic() - began
+
+
+def test_a_backlog_leaves_half_of_the_line_free(nats: Nats, tmp_path: Path) -> None:
+    old = Spool(tmp_path / "spool.db", clock=an_hour_ago)
+    old.append("frame", *[picture(20_000)] * 100)
+    with Cable(nats.mqtt_port) as cable, FarSide(nats.mqtt_port, "half") as far:
+        cable.rate = 400_000.0
+        one = Publisher("half", old, Mqtt(port=cable.port), publish=Publish(), express=Spool(tmp_path / "x.db"))
+        one.start()
+        try:
+            far.wait_for(20)
+            before, since = cable.carried, time.monotonic()
+            time.sleep(4)
+            share = (cable.carried - before) / (time.monotonic() - since) / cable.rate
+            assert 0.15 < share < 0.7, share
+        finally:
+            one.stop()
+
+
+def test_gaps_go_out_when_the_line_is_back(nats: Nats, tmp_path: Path, publisher: Make) -> None:
+    spool = Spool(tmp_path / "spool.db", max_bytes=2000)
+    for _ in range(50):
+        spool.append("frame", picture(300))
+    dropped = spool.dropped
+    with FarSide(nats.mqtt_port, "gaps") as far:
+        publisher("gaps", nats.mqtt_port, spool)
+        wait_until(lambda: any(b"gap" in row[3] for row in list(far.taken)), 10, "the gap")
+        (body,) = [row[3] for row in far.once() if b'"gap"' in row[3]]
+        gap = wire.decode(body, Fixes).gap
+        assert gap is not None and (gap.kind, gap.count) == ("frame", dropped)
+
+
+def test_a_half_open_connection_is_noticed_and_made_anew(nats: Nats, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db")
+    with Cable(nats.mqtt_port) as cable, FarSide(nats.mqtt_port, "half-open") as far:
+        mqtt = Mqtt(port=cable.port, keepalive_s=2, back_off_max_s=1.0)
+        one = Publisher("half-open", spool, mqtt, publish=Publish(receipt_timeout_s=1.0))
+        one.start()
+        try:
+            spool.append("position", BODY)
+            far.wait_for(1)
+            cable.held = True
+            spool.append("position", *[BODY] * 20)
+            one.wake()
+            wait_until(lambda: not one.connected, 10, "noticing that nothing passes")
+            assert "lost" in one.trouble
+            cable.held = False
+            far.wait_for(21)
+            emptied(spool)
+            wait_until(lambda: one.connected and not one.trouble, 5, "all being well")
+        finally:
+            one.stop()
+
+
+def test_a_broker_that_accepts_and_forgets_is_told(
+    nats: Nats, tmp_path: Path, publisher: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.publish.QUIET_S", 2.0)
+    spool = Spool(tmp_path / "spool.db")
+    spool.append("position", *[BODY] * 30)
+    one = publisher("nobody", nats.mqtt_port, spool)
+    wait_until(lambda: "no receipt has come for" in one.trouble, 10, "word of it")
+    assert one.connected and spool.summary().waiting == 30
+    with FarSide(nats.mqtt_port, "nobody") as far:
+        far.wait_for(30)
+        emptied(spool)
+        wait_until(lambda: not one.trouble, 5, "all being well")
+        assert [row[1] for row in far.taken] == list(range(1, 31))
