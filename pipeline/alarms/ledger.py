@@ -16,6 +16,9 @@ from pipeline.record import RAW_KEPT
 REFUSALS_KEPT = 20_000
 """The newest so many, so that a device gone wrong cannot fill the disk; their counts stay."""
 
+DEVICES_KEPT = 20_000
+"""Names on the device board; more were invented, and are not entered."""
+
 NEVER_BACK = ("received", "frame_scored")
 """Times on the device board that only grow: after a crash, old reports come again."""
 
@@ -96,6 +99,7 @@ def report(db: Connection, said: Sequence[Mapping[str, Any]]) -> None:
     known = {row["device"]: row for row in devices(db)}
     fresh = {str(row["device"]): {**known.get(str(row["device"]), {}), **_onward(row, known)} for row in said}
     added = [{"device": name, "row": _json(row)} for name, row in fresh.items() if name not in known]
+    added = added[: max(0, DEVICES_KEPT - len(known))]
     rows.add(db, schema.device, added)
     changed = [{"key": name, "row": _json(row)} for name, row in fresh.items() if name in known]
     if changed:
