@@ -40,10 +40,8 @@ def routes(desk: Desk) -> APIRouter:
         within: Annotated[float, Query(gt=0, le=LONGEST_S, description="Seconds before and after.")] = WITHIN_S,
     ) -> WhyNot:
         asked = Asked.of(camera, time_of("at", at), within)
-        rules = watches(desk.settings)
-        seen = await desk.turn(desk.store, lambda store: shown(store, asked))
         try:
-            return answer(await desk.turn(desk.book, lambda book: gather(book, seen, rules, asked)))
+            return await ask_why_not(desk, asked)
         except UserError as error:
             raise Problem(404, str(error)) from None
 
@@ -70,6 +68,13 @@ def routes(desk: Desk) -> APIRouter:
         return await act(desk, alarm_id, "resolve", by=request.state.user, note=_note(action))
 
     return router
+
+
+async def ask_why_not(desk: Desk, asked: Asked) -> WhyNot:
+    """The answer. UserError for a camera that nobody knows, or rules that cannot be read."""
+    rules = watches(desk.settings)
+    seen = await desk.turn(desk.store, lambda store: shown(store, asked))
+    return answer(await desk.turn(desk.book, lambda book: gather(book, seen, rules, asked)))
 
 
 async def find(desk: Desk, alarm_id: str) -> Alarm:

@@ -226,7 +226,7 @@ def test_the_header_says_who_is_blind(page: Page, console: Console) -> None:
     opened(page, console)
     console.all_beat(without="worker-vision")
     expect(page.locator(".verdict")).to_have_text("Blind")
-    expect(page.locator(".blind-banner")).to_contain_text("worker-vision: the camera's frames cannot be read")
+    expect(page.locator(".blind-banner")).to_contain_text("vision: the camera's frames cannot be read")
     console.all_beat()
     expect(page.locator(".verdict")).to_have_text("Seeing")
     expect(page.locator(".blind-banner")).to_be_hidden()

@@ -7,12 +7,14 @@ const COLOURS = {
   light: { grid: "#dce4ea", label: "#5b6e7f", road: "#a9b7c3", fence: "#4d6478", view: "#4a57c9", fire: "#c4500a", unit: "#0a66b5", rim: "#ffffff", old: "#8fa1b0", line: "#0a66b5" },
 };
 const OLD_MS = 120e3;
+const CLEAR = { paddingTopLeft: [24, 24], paddingBottomRight: [24, 64] }; // of the legend
 const AROUND_M = 10e3; // as much as a camera's drawn view
 const NAMED_UNITS = 40; // with more of them, names would cover the map: they are shown on hover
 
 class VedetteMap {
-  constructor(map, scene) {
+  constructor(map, scene, live) {
     this.map = map;
+    this.live = live;
     this.scene = scene;
     this.units = new Map();
     this.places = new Map();
@@ -37,7 +39,10 @@ class VedetteMap {
     const legend = L.control({ position: "bottomright" });
     legend.onAdd = () => {
       const holder = node("div", "legend");
-      for (const [name, words] of [["", "unit"], ["old", "unit, no news for 2 min"], ["ring", "alarm"], ["fence", "fence"], ["view", "camera's view"], ["area", "where a fire may be"]])
+      const live = [["", "unit"], ["old", "no news for 2 min"], ["ring", "alarm"], ["area", "where a fire may be"]];
+      const track = [["trail", "track"], ["halt", "stop"], ["quick", "speeding"]];
+      const shown = this.live ? live : document.querySelector("#show-track") ? track : [];
+      for (const [name, words] of [...shown, ["fence", "fence"], ["view", "camera's view"]])
         holder.append(node("span", "", node("i", name), words));
       return holder;
     };
@@ -114,7 +119,7 @@ class VedetteMap {
     for (const { marker } of this.units.values()) all.extend(marker.getLatLng());
     for (const marker of this.places.values()) all.extend(marker.getLatLng());
     const target = bounds ?? all;
-    if (target.isValid()) this.map.fitBounds(target, { padding: [24, 24], maxZoom: 16, animate: false });
+    if (target.isValid()) this.map.fitBounds(target, { ...CLEAR, maxZoom: 16, animate: false });
     this.fitted = target.isValid();
   }
 
@@ -192,7 +197,7 @@ class VedetteMap {
   choose(place) {
     this.highlight(place?.id);
     const area = this.areas.get(place?.id);
-    if (area) return this.map.fitBounds(area.getBounds(), { padding: [24, 24], maxZoom: 14, animate: false });
+    if (area) return this.map.fitBounds(area.getBounds(), { ...CLEAR, maxZoom: 14, animate: false });
     if (!place || place.lat === null) return this.moved || this.fit();
     this.map.setView([place.lat, place.lon], Math.max(this.map.getZoom(), 13), { animate: false });
   }
@@ -217,10 +222,9 @@ class VedetteMap {
   showTrack(feature) {
     this.layers.track.clearLayers();
     this.line = null;
-    if (!feature.geometry) return;
-    const points = [].concat(feature.geometry.type === "Point" ? [feature.geometry.coordinates] : feature.geometry.coordinates)
-      .map(([lon, lat]) => [lat, lon]);
-    this.line = L.polyline(points, { color: this.colours.line, weight: 3, interactive: false }).addTo(this.layers.track);
+    const points = trackPoints(feature);
+    if (!points.length) return;
+    this.line = L.polyline(points, { color: this.colours.line, weight: 3, interactive: false, smoothFactor: 2 }).addTo(this.layers.track);
     const end = (at, name, words) =>
       L.marker(at, { icon: L.divIcon({ className: `end ${name}`, iconSize: [16, 16] }), keyboard: false })
         .bindTooltip(text(words), { permanent: false }).addTo(this.layers.track);
@@ -244,7 +248,7 @@ function unitText(unit) {
 
 vedette.startMap = async (element, follow) => {
   const scene = await (await fetch("/console/scene.json")).json();
-  vedette.map = new VedetteMap(element.map, scene);
+  vedette.map = new VedetteMap(element.map, scene, follow);
   if (follow) vedette.map.follow();
 };
 
@@ -255,28 +259,4 @@ vedette.sizeOf = async (image) => {
     await new Promise((done) => setTimeout(done, 50));
   }
   return [image.naturalWidth, image.naturalHeight];
-};
-
-// Read a track through the api (which writes the audit log first) and draw it; what it found goes back to the page.
-vedette.readTrack = async (unit, query) => {
-  const answer = await fetch(`/api/v1/units/${encodeURIComponent(unit)}/track?${new URLSearchParams(query)}`);
-  const body = await answer.json();
-  if (!answer.ok) return { problem: body.detail };
-  vedette.track = body;
-  vedette.map.showTrack(body);
-  const speeds = body.properties.speeds.filter((speed) => speed !== null);
-  const points = body.geometry?.type === "LineString" ? body.geometry.coordinates : [];
-  const metres = points.slice(1).reduce((sum, [lon, lat], i) => sum + vedette.map.map.distance([points[i][1], points[i][0]], [lat, lon]), 0);
-  const { fixes, times, more } = body.properties;
-  const fastest = speeds.reduce((top, speed) => Math.max(top, speed), -1);
-  return { fixes, more, metres, first: times[0] ?? null, last: times.at(-1) ?? null, fastest: fastest < 0 ? null : fastest };
-};
-
-// The track last shown, as a file: what has been read (and audited) once is not read again.
-vedette.saveTrack = () => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([JSON.stringify(vedette.track)], { type: "application/geo+json" }));
-  link.download = `${vedette.track.properties.unit}.geojson`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 };

@@ -1,4 +1,4 @@
-"""The operators' console: four pages on NiceGUI over the same `Desk` as the api; `mount` puts it on the app.
+"""The operators' console: five pages on NiceGUI over the same `Desk` as the api; `mount` puts it on the app.
 
 What must be shared is on the server (one tail of the book, one look at the health a second); what moves often, or
 must still work when the server is gone, is in assets/console.js and assets/map.js.
@@ -15,7 +15,8 @@ from pipeline.api.console.devices_page import devices_page
 from pipeline.api.console.outlook import Outlook
 from pipeline.api.console.scene import Scene
 from pipeline.api.console.tracks_page import tracks_page
-from pipeline.api.console.words import NAME
+from pipeline.api.console.whynot_page import why_not_page
+from pipeline.api.console.words import NAME, WHY_NOT
 from pipeline.api.desk import Desk
 
 __all__ = ["Scene", "mount"]
@@ -32,8 +33,12 @@ def mount(app: FastAPI, desk: Desk, scene: Scene) -> None:
         return JSONResponse({"fences": scene.fences, "roads": scene.roads, "cameras": scene.cameras})
 
     @ui.page("/", title=NAME)
-    async def alarms(request: Request) -> None:
-        await alarms_page(outlook, request.state.user)
+    async def alarms(request: Request, alarm: str = "") -> None:
+        await alarms_page(outlook, request.state.user, alarm)
+
+    @ui.page("/why-not", title=f"{WHY_NOT} · {NAME}")
+    async def why_not(request: Request, camera: str = "", at: str = "") -> None:
+        await why_not_page(outlook, request.state.user, camera, at)
 
     @ui.page("/devices", title=f"Devices · {NAME}")
     async def devices(request: Request) -> None:

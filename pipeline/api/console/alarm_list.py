@@ -1,4 +1,7 @@
-"""The list of alarms: AG Grid, newest first, kept up to date by transactions, so that 10,000 rows stay quick."""
+"""The list of alarms: AG Grid, critical ones that nobody has noticed first, then newest first.
+
+It is kept up to date by transactions, so that 10,000 rows stay quick.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ GRID: dict[str, Any] = {
             "field": "at",
             "width": 92,
             "sort": "desc",
+            "sortIndex": 1,
             ":cellRenderer": "vedette.cells.when",
             ":getQuickFilterText": "() => ''",
         },
@@ -36,6 +40,13 @@ GRID: dict[str, Any] = {
             "filter": True,
             ":cellRenderer": "vedette.cells.state",
             "cellClass": "state-cell",
+        },
+        {
+            "field": "urgent",
+            "hide": True,
+            "sort": "desc",
+            "sortIndex": 0,
+            ":getQuickFilterText": "() => ''",
         },
         {"field": "unseen", "hide": True, "filter": True},
         {"field": "about", "hide": True},
@@ -83,6 +94,7 @@ class AlarmList:
                 self._count = ui.label().props('role="status"')
                 self._older = ui.button(words.OLDER, on_click=self.older, color=None)
                 self._older.props("flat dense no-caps").classes("plain")
+                ui.link(words.WHY_NOT, "/why-not").classes("why-not")
         self._older.set_visibility(False)
 
     def _controls(self) -> None:

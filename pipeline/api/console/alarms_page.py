@@ -26,8 +26,9 @@ BURST = 300
 class AlarmsPage:
     """One open page of one person."""
 
-    def __init__(self, outlook: Outlook, user: str) -> None:
+    def __init__(self, outlook: Outlook, user: str, wanted: str = "") -> None:
         self._outlook = outlook
+        self._wanted = wanted
         self._desk = outlook.desk
         self._user = user
         self._shown = ""
@@ -57,6 +58,10 @@ class AlarmsPage:
         with self._outlook.tail.listening() as listener:
             alarms = await self._list.load()
             self._place.show([place(alarm) for alarm in alarms])
+            if self._wanted:
+                await self.choose(self._wanted)
+                self._list.select(self._wanted)
+                self._wanted = ""
             while not client.is_deleted and not listener.lost:
                 await self._follow(listener)
 
@@ -116,8 +121,8 @@ def _is_new(news: News) -> bool:
     return news.alarm is not None and news.alarm.state == "raised" and news.event.change in ("raised", "began")
 
 
-async def alarms_page(outlook: Outlook, user: str) -> None:
-    """Build the page; it lives on in a task of its own."""
-    opened = AlarmsPage(outlook, user)
+async def alarms_page(outlook: Outlook, user: str, wanted: str = "") -> None:
+    """Build the page, with the alarm `wanted` open; it lives on in a task of its own."""
+    opened = AlarmsPage(outlook, user, wanted)
     task = background_tasks.create(opened.start(), name="alarms page")
     ui.context.client.on_delete(task.cancel)

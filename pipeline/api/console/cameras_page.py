@@ -44,9 +44,11 @@ class CamerasPage:
         self._marks: list[Landmark] = []
         with page(outlook, "/cameras"), ui.element("div").classes("tracks-page cameras-page"):
             with ui.element("section").classes("form").props(f'aria-label="{words.CALIBRATE_TITLE}"'):
-                self._form(sorted({*cameras, *pictures}))
+                self._names = sorted({*cameras, *pictures})
+                self._form(self._names)
             with ui.element("section").classes("stage"):
                 self._holder = ui.element("figure").classes("picture calibrated")
+                self._no_picture(words.CHOOSE_CAMERA)
                 self._place = Place(follow=False)
         self._place.on_click(self._on_map)
 
@@ -58,21 +60,23 @@ class CamerasPage:
         with ui.element("div").classes("pair"):
             self._lat = ui.number(words.LAT, format="%.6f", on_change=self._solve).props("outlined dense")
             self._lon = ui.number(words.LON, format="%.6f", on_change=self._solve).props("outlined dense")
-            self._fov = ui.number(words.FOV, value=FOV, min=0.1, max=179, on_change=self._solve)
-            self._tilt = ui.number(words.TILT, value=0.0, min=-90, max=90, on_change=self._solve)
+            self._fov = ui.number(words.FOV_FIELD, value=FOV, min=0.1, max=179, on_change=self._solve)
+            self._tilt = ui.number(words.TILT_FIELD, value=0.0, min=-90, max=90, on_change=self._solve)
         for field in (self._fov, self._tilt):
             field.props("outlined dense")
         self._upload = ui.upload(label=words.UPLOAD, auto_upload=True, max_file_size=LARGEST_UPLOAD)
         self._upload.on_upload(self._uploaded).props('accept="image/*" flat bordered').classes("upload")
         self._typed = ui.input(words.LANDMARK_PLACE, placeholder="40.41200, 116.05000").props("outlined dense")
         self._typed.on("keydown.enter", self._on_typed)
-        self._next = ui.label(words.NEXT_BOTH).classes("soft").props('role="status" id="next-step"')
+        self._next = ui.label(words.NEXT_CAMERA).classes("soft").props('role="status" id="next-step"')
         self._answer = ui.element("div").classes("answer").props('id="calibration"')
 
     async def start(self) -> None:
         """When the browser is there."""
         await ui.context.client.connected()
         await self._place.start()
+        if len(self._names) == 1:
+            self._name.set_value(self._names[0])
 
     # -------------------------------------------------------------- what a person does
 
@@ -157,6 +161,7 @@ class CamerasPage:
         """Fit what there is, and show it, the marks, and what to do next."""
         found, problem = self._fitted()
         waiting = words.NEXT_MAP if self._pixel else words.NEXT_PICTURE if self._spot else words.NEXT_BOTH
+        waiting = waiting if self._name.value or self._size else words.NEXT_CAMERA
         self._next.set_text(waiting)
         self._answer.clear()
         with self._answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 from nicegui.events import GenericEventArguments
@@ -13,9 +14,10 @@ from pipeline.api.console.rows import severity, state_name
 from pipeline.api.explain import duration, explain, moment, spelled_units
 from pipeline.api.fires import Nearby
 from pipeline.api.shapes import spelled
+from pipeline.api.whynot import SIGHTING
 from pipeline.message import Alarm, AlarmEvent
 
-ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back", "fire", "pose"})
+ELSEWHERE = frozenset({"frame", "frames", "model", "version", "held_back", "fire", "pose", "fire_weather"})
 """Evidence that stands elsewhere on the page."""
 
 Act = Callable[[str, str, str], Awaitable[None]]
@@ -65,7 +67,11 @@ class Detail:
                 _nearby(near)
             _section(words.HISTORY)
             _history(alarm, history)
-            _section(words.EVIDENCE)
+            if weather := alarm.evidence.get("fire_weather"):
+                _section(words.FIRE_WEATHER)
+                _figures(weather)
+            if alarm.kind == SIGHTING:
+                ui.link(words.WHAT_ELSE, what_else(alarm)).classes("why-not")
             _evidence(alarm.evidence)
         self._bar.set_visibility(True)
         self._acknowledge.set_enabled(alarm.acknowledged_by is None and alarm.state != "resolved")
@@ -160,8 +166,22 @@ def _history(alarm: Alarm, history: list[AlarmEvent]) -> None:
 
 
 def _evidence(evidence: dict[str, Any]) -> None:
-    shown = {name: value for name, value in spelled(evidence).items() if name not in ELSEWHERE}
-    _table({name.replace("_", " "): _plain(value) for name, value in shown.items() if value not in ([], {}, None)})
+    """Every figure that the rule gave, folded away: most people never need them."""
+    with ui.element("details").classes("all-figures"):
+        with ui.element("summary"):
+            ui.label(words.ALL_FIGURES)
+        _figures({name: value for name, value in evidence.items() if name not in ELSEWHERE})
+
+
+def _figures(found: dict[str, Any]) -> None:
+    shown = spelled(found).items()
+    _table({name.replace("_", " "): _plain(value) for name, value in shown if value not in ([], {}, None)})
+
+
+def what_else(alarm: Alarm) -> str:
+    """Address of the page that tells what else the camera showed when this began."""
+    at = moment(alarm.start).removesuffix(" UTC")
+    return f"/why-not?{urlencode({'camera': alarm.subject, 'at': at})}"
 
 
 def _plain(value: Any) -> str:

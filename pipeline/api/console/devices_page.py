@@ -16,12 +16,12 @@ from pipeline.message import SECOND
 COLUMNS: list[dict[str, Any]] = [
     {"name": "state", "label": "State", "field": "state", "align": "left", "sortable": True},
     {"name": "device", "label": "Device", "field": "device", "align": "left", "sortable": True},
+    {"name": "why", "label": "Remark", "field": "why", "align": "left"},
     {"name": "heard", "label": "Last heard", "field": "heard", "align": "left"},
     {"name": "scored", "label": "Last frame scored", "field": "scored", "align": "left"},
     {"name": "shed", "label": "Frames given way", "field": "shed", "align": "right", "sortable": True},
     {"name": "waiting", "label": "Waiting", "field": "waiting", "align": "right", "sortable": True},
     {"name": "dropped", "label": "Dropped", "field": "dropped", "align": "right", "sortable": True},
-    {"name": "why", "label": "Remark", "field": "why", "align": "left"},
 ]
 PART_COLUMNS: list[dict[str, Any]] = [
     {"name": "state", "label": "State", "field": "state", "align": "left"},
@@ -33,6 +33,11 @@ REFUSED_COLUMNS: list[dict[str, Any]] = [
     {"name": "reason", "label": "Reason", "field": "reason", "align": "left"},
     {"name": "count", "label": "Count", "field": "count", "align": "right"},
 ]
+WHY_CELL = f"""
+<q-td :props="props"><span class="remark">{{{{ props.value }}}}</span>
+<a v-if="props.row.camera" class="why-not" :href="'/why-not?camera=' + encodeURIComponent(props.row.device)"
+>{words.WHY_NOT_CAMERA}</a></q-td>
+"""
 STATE_CELL = """
 <q-td :props="props"><span class="chip" :class="'health-' + props.value">{{ props.value }}</span></q-td>
 """
@@ -43,12 +48,13 @@ def device_row(d: DeviceHealth, shed: int = 0) -> dict[str, Any]:
     return {
         "device": d.device,
         "state": d.state,
+        "camera": d.scored_s is not None,
         "heard": _ago(d.heard_s),
         "scored": _ago(d.scored_s) if d.scored_s is not None else "",
         "shed": shed or "",
         "waiting": int(d.row.get("waiting") or 0),
         "dropped": int(d.row.get("dropped") or 0),
-        "why": "; ".join(filter(None, (d.why, str(d.row.get("detail") or "")))),
+        "why": "; ".join(filter(None, (d.cause, d.why, str(d.row.get("detail") or "")))),
     }
 
 
@@ -105,7 +111,9 @@ def _heading(text: str, hint: str = "") -> None:
 def _table(columns: list[dict[str, Any]], key: str, nothing: str) -> ui.table:
     table = ui.table(columns=columns, rows=[], row_key=key, pagination=0).classes("table")
     table.props(f'flat hide-pagination virtual-scroll-slice-size=50 no-data-label="{nothing}"')
+    table.props(":grid='innerWidth < 720'")
     table.add_slot("body-cell-state", STATE_CELL)
+    table.add_slot("body-cell-why", WHY_CELL)
     return table
 
 

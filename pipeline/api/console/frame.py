@@ -46,18 +46,24 @@ def page(outlook: Outlook, path: str) -> Iterator[None]:
     async def refresh() -> None:
         health = await outlook.now()
         strip.show(health)
-        banner.set_text(f"{words.BLIND_BANNER} {'; '.join(health.blind)}.")
+        banner.set_text(f"{words.BLIND_BANNER} {'; '.join(map(_named, health.blind))}.")
         banner.set_visibility(not health.ok)
         ui.run_javascript("vedette.tick()")
 
     ui.timer(1.0, refresh)
 
 
+def _named(sentence: str) -> str:
+    """`worker-vision: no sign of life for 9 s` with the name that the rest of the console has for the part."""
+    part, _, why = sentence.partition(": ")
+    return f"{words.KINDS.get(part, part)}: {why}"
+
+
 def _head() -> None:
     ui.add_head_html(f'<link rel="stylesheet" href="{asset("console.css")}">')
-    ui.add_head_html(
-        f'<script src="{asset("console.js")}"></script><script src="{asset("map.js")}" defer></script>'
-    )
+    ui.add_head_html(f'<script src="{asset("console.js")}"></script>')
+    for name in ("map.js", "track.js"):
+        ui.add_head_html(f'<script src="{asset(name)}" defer></script>')
 
 
 def asset(name: str) -> str:

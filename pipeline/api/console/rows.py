@@ -36,6 +36,7 @@ def row(alarm: Alarm) -> dict[str, Any]:
         "severity": severity(alarm),
         "state": alarm.state,
         "state_name": state_name(alarm),
+        "urgent": int(unseen(alarm) and severity(alarm) == "critical"),
         "unseen": "yes" if unseen(alarm) else "no",
         "reason": alarm.reason,
         "about": " · ".join(filter(None, (alarm.subject, alarm.place, alarm.kind))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from nicegui import ui
@@ -11,12 +11,13 @@ from pipeline.api.console import words
 from pipeline.api.console.frame import page
 from pipeline.api.console.outlook import Outlook
 from pipeline.api.console.place import Place, script_json
-from pipeline.api.explain import duration
+from pipeline.api.console.trip_list import summary, trips
+from pipeline.api.explain import moment
 from pipeline.message import SECOND
 from pipeline.ports import Position
-from pipeline.wire import parse_rfc3339
 
 HOUR = 3600 * SECOND
+PATIENCE_S = 60.0
 MASK = "####-##-## ##:##:##"
 
 
@@ -35,11 +36,15 @@ class TracksPage:
         ui.label(words.TRACK_TITLE).classes("heading").props('role="heading" aria-level="1"')
         ui.label(words.TRACK_HINT).classes("soft")
         self._unit = ui.select(units, label=words.UNIT, with_input=True, on_change=self._suggest).props("outlined")
-        self._start = ui.input(words.FROM, placeholder=words.TIME).props(f'outlined stack-label mask="{MASK}"')
-        self._end = ui.input(words.TO, placeholder=words.TIME).props(f'outlined stack-label mask="{MASK}"')
+        self._day = ui.input(words.DAY, on_change=self._whole_day).props('outlined stack-label type="date"')
+        self._start, self._end = (
+            ui.input(name, placeholder=words.TIME).props(f'outlined stack-label mask="{MASK}"')
+            for name in (words.FROM, words.TO)
+        )
         self._purpose = ui.select(
             list(words.PURPOSES), label=words.PURPOSE, with_input=True, new_value_mode="add-unique"
         ).props("outlined")
+        self._limit = ui.number(words.LIMIT, min=1, max=300).props("outlined dense")
         self._show = ui.button(words.SHOW, icon="timeline", on_click=self._read, color=None)
         self._show.props('unelevated no-caps id="show-track"').classes("primary")
         self._answer = ui.element("div").classes("answer").props('role="status"')
@@ -53,11 +58,20 @@ class TracksPage:
         await self._place.start()
 
     def _suggest(self) -> None:
-        """The hour before the unit's last position."""
+        """The hour before the unit's last position, unless a day is chosen."""
         last = self._latest.get(str(self._unit.value))
-        if last is not None:
+        if last is not None and not self._day.value:
             self._start.set_value(_local(last - HOUR))
             self._end.set_value(_local(last + SECOND))
+
+    def _whole_day(self) -> None:
+        """From midnight to midnight of the chosen day."""
+        try:
+            day = date.fromisoformat(str(self._day.value or ""))
+        except ValueError:  # emptied, or half typed
+            return
+        self._start.set_value(f"{day} 00:00:00")
+        self._end.set_value(f"{day + timedelta(days=1)} 00:00:00")
 
     async def _read(self) -> None:
         if problem := self._problem():
@@ -66,9 +80,33 @@ class TracksPage:
         start, end = (f"{field.value.replace(' ', 'T')}Z" for field in (self._start, self._end))
         query = {"from": start, "to": end, "purpose": self._purpose.value}
         self._show.set_enabled(False)
-        call = f"return vedette.readTrack({script_json(self._unit.value)}, {script_json(query)})"
-        self._tell(await ui.run_javascript(call, timeout=60.0))
-        self._show.set_enabled(True)
+        try:
+            self._tell(found := await self._call("readTrack", query))
+            if found.get("fixes"):
+                await self._read_trips(query)
+        finally:
+            self._show.set_enabled(True)
+
+    async def _read_trips(self, query: dict[str, Any]) -> None:
+        limit = float(self._limit.value or 0.0)
+        with self._answer:
+            waiting = ui.label(words.LOOKING_FOR_TRIPS).classes("soft")
+        found = await self._call("readTrips", query | {"limit_kmh": limit})
+        waiting.delete()
+        with self._answer:
+            if found.get("problem"):
+                ui.label(found["problem"]).classes("wrong").props('role="alert"')
+            else:
+                trips(found, limited=limit > 0)
+
+    async def _call(self, method: str, query: dict[str, Any]) -> dict[str, Any]:
+        """What a function of assets/track.js found, or the `problem`."""
+        call = f"return vedette.{method}({script_json(self._unit.value)}, {script_json(query)})"
+        try:
+            found: dict[str, Any] = await ui.run_javascript(call, timeout=PATIENCE_S)
+        except TimeoutError:
+            return {"problem": words.NO_ANSWER}
+        return found
 
     def _problem(self) -> str:
         fields = {
@@ -77,41 +115,19 @@ class TracksPage:
             words.TO: self._end,
             words.PURPOSE: self._purpose,
         }
-        missing = [name for name, field in fields.items() if not field.value]
+        missing = [name for name, field in fields.items() if not str(field.value or "").strip()]
         return f"Still needed: {', '.join(missing)}" if missing else ""
 
     def _tell(self, found: dict[str, Any]) -> None:
         self._answer.clear()
         with self._answer:
             if found.get("problem"):
-                ui.label(found["problem"]).classes("wrong")
+                ui.label(found["problem"]).classes("wrong").props('role="alert"')
             elif not found["fixes"]:
-                ui.label(words.NO_TRACK).classes("empty")
+                last = moment(self._latest[str(self._unit.value)])
+                ui.label(f"{words.NO_TRACK} {last}.").classes("empty")
             else:
-                _summary(found)
-
-
-def _summary(found: dict[str, Any]) -> None:
-    lasted = parse_rfc3339(found["last"]) - parse_rfc3339(found["first"])
-    fastest = f"{found['fastest'] * 3.6:.0f} km/h" if found["fastest"] is not None else "–"
-    facts = {
-        "Positions": f"{found['fixes']:,}",
-        "Way": f"{found['metres'] / 1000:.2f} km",
-        "Time": duration(lasted),
-        "Fastest": fastest,
-        "First": found["first"],
-        "Last": found["last"],
-    }
-    with ui.element("dl").classes("facts"):
-        for name, value in facts.items():
-            with ui.element("dt"):
-                ui.label(name)
-            with ui.element("dd"):
-                ui.label(value)
-    if found["more"]:
-        ui.label(words.CUT).classes("wrong")
-    button = ui.button(words.DOWNLOAD, icon="download", color=None)
-    button.props("flat no-caps").classes("secondary").on("click", js_handler="() => vedette.saveTrack()")
+                summary(found)
 
 
 def _local(at: int) -> str:
