@@ -30,5 +30,7 @@ BENCHES = {
     "mqtt": Bench("mqtt", "messages/s from MQTT to the store, one position each, and the time to their receipt"),
     "vision": Bench("vision", "frames/s of the vision stage against bare ONNX Runtime; ms to the store; memory"),
     "latency": Bench("latency", "ms from a published fix to its alarm on the operators' stream"),
+    "query": Bench("query", "ms for one vehicle's day of 86,400 fixes out of a full store"),
+    "crowd": Bench("crowd", "MB that the fold keeps of 100,000 units"),
     "start": Bench("start", "seconds from `vedette up --demo` to ready and to alarms"),
 }

@@ -41,6 +41,8 @@ def command(names: tuple[str, ...], as_json: bool, scale: str, influx: str | Non
     mqtt       messages/s from MQTT to the store, one position each, and the time to their receipt
     vision     frames/s of the vision stage against bare ONNX Runtime; ms to the store; memory
     latency    ms from a published fix to its alarm on the operators' stream
+    query      ms for one vehicle's day of 86,400 fixes out of a full store
+    crowd      MB that the fold keeps of 100,000 units
     start      seconds from `vedette up --demo` to ready and to alarms
 
     Without a NAME, all of them. Real processes on loopback over a temporary folder; all are ended and removed at
