@@ -173,3 +173,14 @@ def test_settings_survive_their_own_writing() -> None:
         "t": {"x": [1, 2], "rows": [{"k": "v", "deep": [{"z": 1}]}], "below": {"y": "ü"}},
     }
     assert tomllib.loads(to_toml(tree)) == tree
+
+
+def test_rows_of_sensors_are_taken_from_a_file(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.toml"
+    rows.write_text('[[sensor]]\nkind = "file"\nchannel = "load"\npath = "/proc/loadavg"\npattern = "([0-9.]+)"\n')
+    tree = install._source(install.Order(tmp_path / "b", str(rows)), "sensor", {})
+    path = tmp_path / "edge.toml"
+    path.write_text(install.to_toml({"device": "w-1", "source": tree}))
+    source = settings.load(path, environ={}).source
+    assert isinstance(source, settings.Sensor)
+    assert [(row.channel, type(row).__name__) for row in source.sensor] == [("load", "FileRow")]
