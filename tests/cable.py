@@ -8,12 +8,13 @@ import time
 
 class Cable:
     """Relays connections to `port`. While `held`, nothing passes and nobody is told: a half-open connection.
+    While `down`, connections are closed as soon as they come.
 
     `rate` is in bytes per second towards the broker, 0 for no limit. `carried` counts bytes towards the broker.
     """
 
     def __init__(self, port: int) -> None:
-        self.held = False
+        self.held = self.down = False
         self.rate = 0.0
         self.carried = 0
         self._target = port
@@ -42,6 +43,9 @@ class Cable:
         while not self._stop.is_set():
             try:
                 client, _address = self._listener.accept()
+                if self.down:
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 if not self._stop.is_set():
