@@ -205,3 +205,23 @@ def test_the_worst_ten_minutes_are_found_wherever_they_begin() -> None:
     assert (load_.worst, load_.worst_from) == (2.0, rfc3339(590 * SECOND))
     assert load_.per_operator == 0.5
     assert load_.rules == [("x", 6)]
+
+
+# ---------------------------------------------------------------- explain
+
+
+def test_explain_runs_the_rule_again_and_audits_the_reading(folder: Path) -> None:
+    book = open_book(settings(folder))
+    fleet = load_fleet(folder / "fleet.csv")
+    book.apply(replay_batch(day(), load(folder / "rules.toml"), fleet=fleet))
+    (entered,) = [alarm for alarm in book.alarms() if alarm.rule == "keep-out"]
+    words = ["alarms", "explain", entered.id, "--config", folder / "vedette.toml"]
+    text = vedette(*words).stdout
+    assert "gives this very alarm" in text
+    assert "nothing → stands   *** this alarm raised ***" in text
+    (explained,) = told(vedette(*words, "--json"))
+    assert explained["steps"]["same"] is True
+    audits = book.audits()
+    book.close()
+    assert {(row["subject"], row["purpose"]) for row in audits} == {("a", f"explain alarm {entered.id}")}
+    assert len(audits) == 2
