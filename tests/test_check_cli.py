@@ -153,6 +153,7 @@ def test_a_group_nobody_belongs_to_is_told(tmp_path: Path, root: Path) -> None:
         "rule hazmat-leaves-district: groups: no unit belongs to group 'hazmat': groups of the fleet file: bus"
         in (done.stdout)
     )
+    assert "fine   groups" not in done.stdout
 
 
 def test_the_files_as_they_are_shipped_stop_nothing() -> None:

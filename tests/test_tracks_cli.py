@@ -132,3 +132,16 @@ def test_no_store_is_named(tmp_path: Path, data: Path) -> None:
     assert "elsewhere" in str(result.exception)
     assert not (tmp_path / "elsewhere").exists()
     assert data.exists()
+
+
+def test_a_period_that_is_turned_round_is_refused_before_it_is_on_record(data: Path, book: SqlAlarmBook) -> None:
+    done = run(data, "bus-1", "--purpose", "x", "--from", "2016-11-24T16:00:00Z", "--to", "2016-11-24T15:00:00Z")
+    assert isinstance(done.exception, UserError)
+    assert "--from 2016-11-24T16:00:00Z is not before --to 2016-11-24T15:00:00Z" in str(done.exception)
+    assert book.audits() == []
+
+
+def test_a_time_without_an_offset_is_told_once_how_to_write_it(data: Path) -> None:
+    done = run(data, "bus-1", "--purpose", "x", "--from", "2016-11-24")
+    assert done.exit_code == 2
+    assert done.output.count("write it like") == 1

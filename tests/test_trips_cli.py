@@ -100,3 +100,10 @@ def test_without_purpose_or_enrolment_nothing_is_read(
     done = vedette("trips", *words, "--data", data)
     assert done.returncode == 2 and done.stdout == ""
     assert book.audits() == []
+
+
+def test_a_file_that_is_no_track_is_no_unit_either(tmp_path: Path) -> None:
+    (tmp_path / "day.txt").write_text("unit,at\n")
+    done = vedette("trips", tmp_path / "day.txt")
+    assert done.returncode == 2
+    assert "day.txt: no track file (.csv, .csv.gz), and no name of a unit" in done.stderr

@@ -42,6 +42,7 @@ def command() -> None:
     acknowledged  somebody has
     cleared       the condition has ended; it stays until somebody has acknowledged and resolved it
     resolved      put away
+    corrected     taken back: with fixes that came late, the rules no longer say it
     """
 
 

@@ -45,6 +45,9 @@ def path_option(name: str, text: str) -> Callable[[Callable[..., None]], Callabl
     return click.option(name, type=click.Path(path_type=Path), help=text)
 
 
+NO_GROUPS = "none; give units one in its column `group`, or take the rule out"
+
+
 @click.command()
 @path_option("--config", "Settings file; all that it names is checked (default: $VEDETTE_CONFIG, else built-in).")
 @path_option("--data", "Data folder of a system, as given to `vedette up --data`.")
@@ -69,7 +72,7 @@ def command(config: Path | None, data: Path | None, as_json: bool, **named: Any)
         for finding in findings:
             word = "wrong" if finding.level == "error" else "doubt"
             click.echo(msgspec.json.encode(finding).decode() if as_json else f"{word}  {finding}")
-        if not mistakes and not as_json:
+        if holds and not mistakes and not as_json:
             click.echo(f"fine   {holds}")
     sys.exit(2 if wrong else 0)
 
@@ -98,7 +101,8 @@ def everything(files: Files, config: Path | None, data: Path | None) -> Checks:
     if files.cameras:
         yield check_cameras(files.cameras, files.model)
     if rules and fleet:
-        yield "groups named by rules", [*check_groups(rules, fleet), *refused(rules, lambda: rules.company(fleet))]
+        findings = [*check_groups(rules, fleet), *refused(rules, lambda: rules.company(fleet))]
+        yield "" if findings else "groups named by rules", findings
 
 
 def _files_of(settings: Settings) -> Files:
@@ -208,7 +212,7 @@ def check_groups(rules: RuleSet, fleet: Fleet) -> Iterator[Finding]:
     for rule, groups in rules.groups().items():
         for group in groups:
             if group not in known:
-                fix = f"groups of the fleet file: {', '.join(sorted(known)) or 'none'}"
+                fix = f"groups of the fleet file: {', '.join(sorted(known)) or NO_GROUPS}"
                 reason = f"no unit belongs to group {group!r}"
                 yield Finding(str(rules.path), 0, rule, "groups", reason, fix, level="warning")
 

@@ -27,8 +27,8 @@ class Moment(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return value if isinstance(value, int) else parse_rfc3339(str(value))
-        except ValueError as error:
-            self.fail(f"{error}: write it like 2026-01-31T12:00:00Z", param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is no time with an offset: write it like 2026-01-31T12:00:00Z", param, ctx)
 
 
 def settings_for(data: Path | None, config: Path | None) -> Settings:

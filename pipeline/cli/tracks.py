@@ -51,6 +51,7 @@ def command(
     altitudes and accuracies metres; what the source did not say is left empty.
     """
     permit(settings, unit, purpose)
+    ordered(start, end)
     with series_store(settings) as store, alarm_book(settings) as book:
         detail = f"{_shown(start, 'first')} to {_shown(end, 'last')}, at most {limit} fixes"
         book.audit(who=whoami(), what="track", subject=unit, purpose=purpose.strip(), detail=detail)
@@ -68,6 +69,14 @@ def permit(settings: Settings, unit: str, purpose: str) -> None:
     path = Path(settings.fleet.file)
     if unit not in load_fleet(path).units:
         raise UserError(f"unit {unit} is not enrolled in {path}: only tracks of enrolled units can be read")
+
+
+def ordered(start: int, end: int) -> None:
+    """UserError unless the period has a length: one that is turned round would look like a unit at rest."""
+    if start >= end:
+        raise UserError(
+            f"--from {_shown(start, 'first')} is not before --to {_shown(end, 'last')}: nothing lies between"
+        )
 
 
 def fixes(track: Track) -> Iterator[dict[str, Any]]:

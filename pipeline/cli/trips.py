@@ -13,7 +13,7 @@ from pipeline.cli.common import Moment, settings_options
 from pipeline.cli.fences import believable
 from pipeline.cli.ledgers import alarm_book, print_table, series_store, whoami
 from pipeline.cli.replay import TRACKS, read
-from pipeline.cli.tracks import FIRST, LAST, LIMIT, permit
+from pipeline.cli.tracks import FIRST, LAST, LIMIT, ordered, permit
 from pipeline.message import SECOND, PositionBatch
 from pipeline.ports import Track, UserError
 from pipeline.rules.moves import arrange, no_slots
@@ -84,6 +84,8 @@ def _tracks(
         yield from tracks_of(believable(read(files, skip_bad)))
     for unit in sources:
         if not unit.lower().endswith(TRACKS):
+            if Path(unit).is_file():
+                raise UserError(f"{unit}: no track file ({', '.join(TRACKS)}), and no name of a unit")
             yield unit, stored(settings, unit, **period)
 
 
@@ -97,6 +99,7 @@ def tracks_of(batch: PositionBatch) -> Iterator[tuple[str, PositionBatch]]:
 def stored(settings: Settings, unit: str, *, purpose: str, start: int, end: int) -> Track:
     """A unit's track; the reading is on the audit log before it is looked at."""
     permit(settings, unit, purpose)
+    ordered(start, end)
     with series_store(settings) as store, alarm_book(settings) as book:
         book.audit(
             who=whoami(), what="trips", subject=unit, purpose=purpose.strip(), detail=f"at most {LIMIT} fixes"
