@@ -94,6 +94,12 @@ def test_figures_leave_out_what_cannot_be_measured() -> None:
     assert only == {"recall": 0.0, "ap20_fire": 0.0, "ap50_fire": 0.0, "ap20_fire_tiny": 0.0, "ap50_fire_tiny": 0.0}
 
 
+def test_none_of_a_few_is_not_sure_to_be_none() -> None:
+    calm = [picture([], []) for _ in range(95)]
+    found = measured(calm, ("smoke", "fire"), {"smoke": 0.5, "fire": 0.5}, resamples=20)["false_pictures"]
+    assert found.value == 0.0 and found.interval == (0.0, pytest.approx(0.0381, abs=1e-3))
+
+
 def test_a_picture_that_does_not_tell_is_in_no_picture_figure() -> None:
     """No fire in it, and smoke is not labelled: nobody knows whether it burns."""
     sure = [picture([("fire", HERE)], [("fire", 0.9, HERE)]), picture([], [])]

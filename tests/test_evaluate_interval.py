@@ -25,6 +25,7 @@ def test_exact_intervals_of_shares() -> None:
     assert share_interval(5, 5) == pytest.approx((0.025 ** (1 / 5), 1.0))
     assert share_interval(0, 3) == pytest.approx((0.0, 1 - 0.025 ** (1 / 3)))
     assert share_interval(7, 10) == pytest.approx((0.3475, 0.9333), abs=1e-4)
+    assert share_interval(3000, 3000) == pytest.approx((0.025 ** (1 / 3000), 1.0), abs=1e-6)
 
 
 def test_the_bootstrap_of_a_mean_is_the_textbook_interval() -> None:

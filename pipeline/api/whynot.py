@@ -205,7 +205,8 @@ def answer(facts: Facts) -> WhyNot:
     opened = [alarm for alarm in facts.alarms if alarm.kind == SIGHTING]
     trouble = [*_blind(facts), *_missing(facts), *_refused(facts)]
     held = sorted(facts.held, key=lambda h: (_away(h, facts.asked.at), -h.best))
-    best = [_best(rule, facts) for rule in facts.rules]
+    looked_at = facts.rules if facts.seen.frames else ()  # where nothing was looked at, "not seen" is no comfort
+    best = [_best(rule, facts) for rule in looked_at]
     said = [_alarm_words(alarm) for alarm in opened]
     words = [*said, *trouble, *(_held_words(h) for h in held), *(_best_words(b) for b in best)]
     if not facts.rules:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.vision.evaluate import pictures as picture_level
 from pipeline.vision.evaluate.boxes import ranked
-from pipeline.vision.evaluate.interval import RESAMPLES, Estimate, Statistic, estimates
+from pipeline.vision.evaluate.interval import RESAMPLES, Estimate, Statistic, estimates, share_interval
 from pipeline.vision.evaluate.judged import SIZES, Judged, burning, known
 
 OVERLAPS = (0.2, 0.5)
@@ -36,6 +36,9 @@ def measured(
     if "f1_best" in found:
         _value, threshold = picture_level.best_f1(burning(told), picture_level.best_scores(told))
         found["f1_best_threshold"] = Estimate(round(threshold, DIGITS), None)
+    for name, among in (("recall", burning(told)), ("false_pictures", ~burning(told))):
+        if name in found:
+            found[name] = _told_of_all_or_none(found[name], int(among.sum()))
     return found | _estimated(pictures, _box_level(pictures, labels), resamples, seed)
 
 
@@ -46,6 +49,15 @@ def _estimated(
         return {}
     found = estimates(dict(statistics), len(pictures), resamples=resamples, seed=seed)
     return {name: _rounded(estimate) for name, estimate in found.items()}
+
+
+def _told_of_all_or_none(share: Estimate, of: int) -> Estimate:
+    """A share of 0 or 1 is the same in every sample, and yet not sure: then the exact interval."""
+    return (
+        _rounded(Estimate(share.value, share_interval(round(share.value * of), of)))
+        if share.value in (0, 1)
+        else share
+    )
 
 
 def _rounded(estimate: Estimate) -> Estimate:

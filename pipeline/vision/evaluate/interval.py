@@ -96,7 +96,14 @@ def _bisect(below: Callable[[float], bool], most: float) -> float:
 
 
 def _binomial_cdf(k: int, n: int, p: float) -> float:
-    return math.fsum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
+    if p in (0.0, 1.0):
+        return 1.0 if p == 0 or k >= n else 0.0
+    whole = math.lgamma(n + 1)  # logarithms: a binomial coefficient of 1,100 is no float any more
+    logs = (
+        whole - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p)
+        for i in range(k + 1)
+    )
+    return math.fsum(math.exp(log) for log in logs)
 
 
 def _poisson_cdf(k: int, mean: float) -> float:
