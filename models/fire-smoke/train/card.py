@@ -211,7 +211,8 @@ def training(options: Options, trained: int) -> dict[str, Any]:
             "Runs end by the clock, so another machine takes another number of steps; these took "
             + ", ".join(f"{f['steps']} of {f['batch']} pictures" for f in facts),
             "RUN1 had focal exponent 2, plumes drawn anywhere, and one batch norm for all levels, then split in "
-            "three with statistics taken anew over 40 batches; RUN2 began there. Clouds were drawn from RUN3 on.",
+            "three with statistics taken anew over 40 batches; RUN2 began there. Clouds, glare, dusk and signs "
+            "were drawn from RUN3 on.",
             "The weights shipped are the weights measured below: nothing was trained on after the measuring.",
         ],
     }
