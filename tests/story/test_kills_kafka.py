@@ -1,8 +1,8 @@
 """The campaign of kills on Apache Kafka and mosquitto, with several telemetry workers.
 
 A worker that dies, and one that comes back, moves partitions while records are on their way. VEDETTE_KILLS_KAFKA
-says how many kills each (default 20), VEDETTE_KILLS_SEED which campaign, VEDETTE_KILLS_WORKERS with how many workers
-(default 1,2). With four workers on two cores the day is not worked through within the 150 s that are given: an open
+says how many kills each (default 20), VEDETTE_KILLS_SEED which campaign, VEDETTE_KILLS_WORKERS with how many
+workers (default 1,2). With four workers on two cores the day is not worked through within the 150 s that are given: an open
 fault, or only a small machine; run it with VEDETTE_KILLS_WORKERS=4 to find out.
 """
 
