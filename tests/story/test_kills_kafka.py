@@ -2,8 +2,8 @@
 
 A worker that dies, and one that comes back, moves partitions while records are on their way. VEDETTE_KILLS_KAFKA
 says how many kills each (default 20), VEDETTE_KILLS_SEED which campaign, VEDETTE_KILLS_WORKERS with how many
-workers (default 1,2). With four workers on two cores the day is not worked through within the 150 s that are given: an open
-fault, or only a small machine; run it with VEDETTE_KILLS_WORKERS=4 to find out.
+workers (default 1,2). With four workers on two cores the day is not worked through within the 150 s that are
+given: an open fault, or only a small machine; run it with VEDETTE_KILLS_WORKERS=4 to find out.
 """
 
 from __future__ import annotations
