@@ -171,6 +171,18 @@ def test_the_keyboard_is_enough(page: Page, console: Console) -> None:
     expect(page.locator(".detail")).to_be_hidden()
 
 
+def settled(page: Page, chosen: Locator) -> bool:
+    """Within some seconds the reason shown is the chosen row's, and stays so: nine quick presses may overtake each
+    other on their way to the server and back, but must come to rest."""
+    reason, agreed = page.locator(".detail .reason"), 0
+    for _ in range(50):
+        agreed = agreed + 1 if reason.inner_text() == chosen.inner_text() else 0
+        if agreed == 5:
+            return True
+        page.wait_for_timeout(150)
+    return False
+
+
 def test_a_press_acts_on_the_alarm_that_is_shown_however_fast_the_choice_moved(
     page: Page, console: Console
 ) -> None:
@@ -184,11 +196,7 @@ def test_a_press_acts_on_the_alarm_that_is_shown_however_fast_the_choice_moved(
         page.keyboard.press("ArrowDown")
     chosen = page.locator(".ag-center-cols-container .ag-row-selected .what b")
     expect(chosen).to_have_count(1)
-    expect(page.locator(".detail .reason")).to_have_text(chosen.inner_text())
-    page.wait_for_timeout(300)
-    assert page.locator(".detail .reason").inner_text() == chosen.inner_text(), (
-        "the choice does not go back and forth"
-    )
+    assert settled(page, chosen), "the choice does not go back and forth"
     page.keyboard.press("a")
     expect(page.locator(".history")).to_contain_text("Acknowledged · anna")
     swift = {a.reason: a.state for a in console.book.alarms(limit=5000) if a.reason.startswith("swift")}
